@@ -1,0 +1,45 @@
+"""The gradient by JAX's own automatic differentiation of the forward cost, in reverse and in forward mode."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from checks.estimate import Estimate, flatten
+from checks.perturbation import DEFAULT_MEMORY
+from checks.problem import Cost
+from lstm import BadInput
+
+
+def autodiff(problem: Cost, *, mode: str = "reverse") -> Estimate:
+    """``jax.grad`` of the cost; ``mode="forward"`` pushes one tangent per weight instead, a second opinion.
+
+    No claim is made of the error. Cell steps: T in reverse (and T of their transposes), P T forward.
+    """
+    if mode == "reverse":
+        with problem.scope():
+            value = flatten(jax.jit(jax.grad(problem.cost))(problem.parameters))
+        cell_steps, states_held = problem.steps_per_cost, problem.steps_per_cost
+    elif mode == "forward":
+        value = _forward(problem)
+        cell_steps, states_held = problem.steps_per_cost * problem.size, 2
+    else:
+        raise BadInput(f"mode: expected one of reverse, forward; got {mode!r}")
+    name = "autodiff" if mode == "reverse" else "autodiff.forward"
+    return Estimate.from_flat(name, problem, value, None, cell_steps=cell_steps, states_held=states_held)
+
+
+def _forward(problem: Cost) -> np.ndarray:
+    """One Jacobian-vector product per weight, in chunks."""
+    size = problem.size
+    chunk = int(np.clip(DEFAULT_MEMORY // (2 * size * problem.dtype.itemsize), 1, size))
+
+    def derivative(index):
+        direction = (jax.numpy.arange(size) == index).astype(problem.dtype)
+        return jax.jvp(lambda flat: problem.cost(problem.unflatten(flat)), (problem.flat,), (direction,))[1]
+
+    with problem.scope():
+        derivatives = jax.jit(jax.vmap(derivative))
+        starts = range(0, size, chunk)
+        parts = [np.asarray(derivatives(np.minimum(np.arange(start, start + chunk), size - 1))) for start in starts]
+    return np.concatenate(parts)[:size]

@@ -1,0 +1,133 @@
+"""What the difference estimators share: steps, chunks that fit memory, and the error of a central difference.
+
+One entry w of the parameters is moved to ``w + step`` and ``w - step``; the difference of whatever is measured
+is divided by the *realised* width, (w + step) - (w - step) as rounded, which is exact to the last bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from checks.problem import Cost
+from lstm import BadInput
+
+DEFAULT_MEMORY = 256 * 2**20  # bytes for the perturbed copies of one chunk
+
+# (plus parameters, minus parameters, constants) -> what the two passes differ by
+Delta = Callable[[Any, Any, Any], Any]
+
+
+def default_step(dtype: Any) -> float:
+    """ε^(1/3): truncation ~ step² meets rounding ~ ε / step. Times max(1, |w|) for each weight."""
+    return float(np.finfo(dtype).eps ** (1 / 3))
+
+
+@dataclasses.dataclass(frozen=True)
+class Differences:
+    """Central differences of every parameter at one step size, and whether the step vanished anywhere."""
+
+    value: np.ndarray  # (P,) or (P, …) as the delta returns
+    vanished: bool
+
+
+class Differencer:
+    """Compiles ``delta`` once and applies it to every parameter at any step size."""
+
+    def __init__(self, problem: Cost, delta: Delta, constants: Any = None, memory: int = DEFAULT_MEMORY):
+        self.problem = problem
+        self.constants = constants
+        self.chunk = _chunk_size(problem, memory)
+        flat = problem.flat
+
+        def of_one(index, plus, minus, constants):
+            base = jnp.asarray(flat)
+            moved = [problem.unflatten(base.at[index].set(to)) for to in (plus, minus)]
+            return delta(moved[0], moved[1], constants)
+
+        self._chunk_of_deltas = jax.jit(jax.vmap(of_one, in_axes=(0, 0, 0, None)))
+
+    def __call__(self, step: float) -> Differences:
+        """Differences of all P parameters with steps ``step * max(1, |w|)``."""
+        if not (np.isfinite(step) and step > 0):
+            raise BadInput(f"step: expected a positive number; got {step!r}")
+        flat = self.problem.flat
+        steps = (step * np.maximum(1, np.abs(flat))).astype(flat.dtype)
+        plus, minus = flat + steps, flat - steps
+        width = plus - minus
+        parts = []
+        for start in range(0, flat.size, self.chunk):
+            # The last chunk repeats the last parameter, so that every chunk has the same compiled shape
+            index = np.minimum(np.arange(start, start + self.chunk), flat.size - 1)
+            with self.problem.scope():
+                deltas = np.asarray(self._chunk_of_deltas(index, plus[index], minus[index], self.constants))
+            parts.append(deltas[: flat.size - start])
+        deltas = np.concatenate(parts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = deltas / width.reshape((-1,) + (1,) * (deltas.ndim - 1))
+        return Differences(value=value, vanished=bool((width == 0).any()))
+
+
+def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: float) -> tuple[np.ndarray, np.ndarray]:
+    """Richardson's value from differences D(s), D(2s), and an estimate of its error.
+
+    D(s) = g + a s² + O(s⁴), so (4 D(s) - D(2s)) / 3 = g + O(s⁴), and |D(2s) - D(s)| / 3 is the term removed: more than
+    what is left, as long as the series converges. To it is added what rounding does: ``noise_of_value`` is the standard
+    deviation of D(s); that of the extrapolated value is √((4/3)² + (1/6)²) = 1.35 times that, and 4 deviations are claimed.
+    """
+    value = (4 * at_step - at_double) / 3
+    return value, np.abs(at_double - at_step) / 3 + 4 * 1.35 * noise_of_value
+
+
+def cost_noise(problem: Cost, samples: int = 16, seed: int = 0) -> float:
+    """The standard deviation of the rounding error in the cost, measured.
+
+    Moré and Wild, "Estimating computational noise" (SIAM J. Sci. Comput. 33, 2011): along a line of closely spaced points a
+    smooth function's k-th differences vanish like spacing^k, and what remains is noise: its variance is the mean square of the
+    k-th differences times (k!)² / (2k)!. Never below the rounding of the result itself, ε |C| / √12.
+    """
+    generator = np.random.default_rng(seed)
+    direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size)
+    eps = float(np.finfo(problem.dtype).eps)
+    offsets = np.arange(samples) * np.sqrt(eps)  # fourth differences of a smooth cost: about ε², far under the noise
+    flat = problem.flat
+    line = (flat + offsets[:, None] * direction * np.maximum(1, np.abs(flat))).astype(flat.dtype)
+    with problem.scope():
+        cost = jax.jit(lambda vector: problem.cost(problem.unflatten(vector)))
+        costs = np.array([float(cost(point)) for point in line])
+    estimates = []
+    differences = costs
+    factor = 1.0
+    for order in range(1, 7):
+        differences = np.diff(differences)
+        factor *= order / (2 * (2 * order - 1))  # (k!)² / (2k)!
+        if order >= 4:
+            estimates.append(np.sqrt(factor * np.mean(differences**2)))
+    rounding_of_result = eps * float(np.abs(costs).max()) / np.sqrt(12)
+    return float(max(np.median(estimates), rounding_of_result))
+
+
+def noise_of_difference(problem: Cost, cost_deviation: float, step: float) -> np.ndarray:
+    """(P,): the standard deviation of (C₊ - C₋) / width where each cost has the given deviation."""
+    return cost_deviation / (np.sqrt(2) * step * np.maximum(1, np.abs(problem.flat.astype(np.float64))))
+
+
+def _chunk_size(problem: Cost, memory: int) -> int:
+    """How many perturbed copies (two passes each) of the parameters and the state fit the memory."""
+    state_size = 0
+    if hasattr(problem, "start"):
+        state_size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(_shape_of_start(problem)))
+    # Each pass holds its copy of the parameters and about 10 arrays of a state's size: two states, the
+    # pre-activations of four gates, and temporaries
+    per_copy = 2 * (problem.size + 10 * state_size) * problem.dtype.itemsize
+    return int(np.clip(memory // max(per_copy, 1), 1, problem.size))
+
+
+def _shape_of_start(problem: Any) -> Any:
+    with problem.scope():
+        return jax.eval_shape(problem.start, problem.parameters)

@@ -1,0 +1,212 @@
+"""What is being differentiated: a cost, and the parameters that the checks perturb.
+
+Estimators see nothing of a problem but its forward cost: `Cost` for any function of the parameters, and
+`Problem` for a recurrent cost, which can also be run timestep by timestep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm import BadInput
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """A scalar function of a pytree of parameters.
+
+    Attributes:
+        parameters: pytree of arrays, all float32 or all float64.
+        function: parameters -> scalar, traceable by JAX; None in a `Problem`.
+        gradients: parameters -> pytree like them: the hand-written gradient under test, if there is one.
+    """
+
+    parameters: Any
+    function: Callable[[Any], Any] | None = None
+    gradients: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        self._check_parameters()
+
+    def cost(self, parameters: Any) -> Any:
+        """The scalar that is differentiated. Call it inside `scope`, or under tracing."""
+        if self.function is None:
+            raise BadInput("function: expected a function from parameters to a scalar; got None")
+        return self.function(parameters)
+
+    @property
+    def steps_per_cost(self) -> int:
+        """Cell steps that one evaluation of the cost takes."""
+        return 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(jax.tree.leaves(self.parameters)[0].dtype)
+
+    @property
+    def size(self) -> int:
+        """P: how many numbers there are to perturb."""
+        return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(self.parameters))
+
+    @functools.cached_property
+    def flat(self) -> np.ndarray:
+        """The parameters as one vector (P,), leaf after leaf."""
+        return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(self.parameters)])
+
+    @property
+    def leaf_names(self) -> list[str]:
+        """A name for each leaf, such as ``layers[0].w_h``."""
+        paths = jax.tree_util.tree_leaves_with_path(self.parameters)
+        return [jax.tree_util.keystr(path).removeprefix(".") or "weights" for path, _ in paths]
+
+    def unflatten(self, flat: Any) -> Any:
+        """The reverse of `flat`, for a vector of any dtype (NumPy or JAX)."""
+        leaves, structure = jax.tree.flatten(self.parameters)
+        ends = np.cumsum([np.size(leaf) for leaf in leaves])
+        parts = [flat[end - np.size(leaf) : end].reshape(np.shape(leaf)) for leaf, end in zip(leaves, ends, strict=True)]
+        return jax.tree.unflatten(structure, parts)
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """JAX's 64-bit mode exactly where the parameters are float64."""
+        return jax.enable_x64(self.dtype == np.float64)
+
+    def astype(self, dtype: Any) -> Any:
+        """The same problem with every floating-point array in another precision."""
+        changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self)}
+        return dataclasses.replace(self, **changes)
+
+    def _check_parameters(self) -> None:
+        leaves = jax.tree_util.tree_leaves_with_path(self.parameters)
+        if not leaves:
+            raise BadInput("parameters: expected a pytree of arrays; got none")
+        first = None
+        for path, leaf in leaves:
+            name = f"parameters{jax.tree_util.keystr(path)}"
+            dtype = getattr(leaf, "dtype", None)
+            if dtype not in FLOATS:
+                raise BadInput(f"{name}: expected a float32 or float64 array; got {dtype or type(leaf).__name__}")
+            first = first or dtype
+            if dtype != first:
+                raise BadInput(f"{name}: expected {first} as in the other parameters; got {dtype} (nothing is cast silently)")
+            if np.size(leaf) == 0:
+                raise BadInput(f"{name}: expected at least one entry; got shape {np.shape(leaf)}")
+            if not np.isfinite(np.asarray(leaf)).all():
+                raise BadInput(f"{name}: expected finite numbers; got NaN or infinity")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem(Cost):
+    """A recurrent cost C = Σ_t (weight_t · loss_t): any network that advances a state step by step.
+
+    Attributes:
+        step: ``(parameters, state, x_t) -> (new state, y_t)``, traceable by JAX.
+        loss: ``(y_t, target_t) -> ()`` or, for a batch, ``(B,)``: the timestep's loss.
+        inputs, targets: pytrees of arrays with T along the first axis.
+        initial_state: a pytree; or a function parameters -> pytree, where the initial state is itself learned.
+        reduction: ``"mean"`` over the timesteps that count, of all sequences, or ``"sum"``.
+        lengths: (B,) integers or None. Past its length a sequence's state is held and its loss ignored; every
+            leaf of the state then has B along its first axis.
+
+    >>> def step(w, h, x):  # a vanilla RNN
+    ...     h = jnp.tanh(x @ w["x"] + h @ w["h"])
+    ...     return h, h
+    """
+
+    step: Callable[[Any, Any, Any], tuple[Any, Any]] | None = None
+    loss: Callable[[Any, Any], Any] | None = None
+    inputs: Any = None
+    targets: Any = None
+    initial_state: Any = None
+    reduction: str = "mean"
+    lengths: Any = None
+
+    def __post_init__(self) -> None:
+        self._check_parameters()
+        for name in ("step", "loss"):
+            if not callable(getattr(self, name)):
+                raise BadInput(f"{name}: expected a function; got {getattr(self, name)!r}")
+        if self.reduction not in ("mean", "sum"):
+            raise BadInput(f"reduction: expected one of mean, sum; got {self.reduction!r}")
+        sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((self.inputs, self.targets))}
+        if len(sizes) != 1 or sizes & {(), (0,)}:
+            raise BadInput(f"inputs and targets: expected the same T >= 1 along the first axis of each; got {sorted(sizes)}")
+        if self.lengths is not None:
+            lengths = np.asarray(self.lengths)
+            if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
+                raise BadInput(f"lengths: expected (B,) integers; got {lengths.dtype} of shape {lengths.shape}")
+            if lengths.min() < 0 or lengths.max() > self.timesteps or lengths.max() == 0:
+                raise BadInput(f"lengths: expected integers from 0 to T = {self.timesteps}, not all 0; got {lengths.tolist()}")
+
+    @staticmethod
+    def from_network(*args: Any, **options: Any) -> Problem:
+        """See `checks.network_problem.from_network`."""
+        from checks.network_problem import from_network
+
+        return from_network(*args, **options)
+
+    @property
+    def timesteps(self) -> int:
+        return int(np.shape(jax.tree.leaves((self.inputs, self.targets))[0])[0])
+
+    @property
+    def steps_per_cost(self) -> int:
+        return self.timesteps
+
+    def start(self, parameters: Any) -> Any:
+        """The state before step 0, in the parameters' dtype (complex, for the complex step)."""
+        state = self.initial_state(parameters) if callable(self.initial_state) else self.initial_state
+        dtype = jax.tree.leaves(parameters)[0].dtype
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if _is_float(leaf) else jnp.asarray(leaf), state)
+
+    def advance(self, parameters: Any, state: Any, t: Any) -> tuple[Any, Any]:
+        """Run step t: the new state, and the step's own contribution to the cost (weight_t · loss_t)."""
+        assert self.step is not None
+        assert self.loss is not None
+        x_t, target_t = jax.tree.map(lambda leaf: jnp.asarray(leaf)[t], (self.inputs, self.targets))
+        new_state, y_t = self.step(parameters, state, x_t)
+        loss_t = self.loss(y_t, target_t)
+        if self.lengths is None:
+            count = self.timesteps * max(1, loss_t.size)
+            total = loss_t.sum()
+        else:
+            valid = t < jnp.asarray(self.lengths)
+            count = int(np.sum(self.lengths))
+            total = jnp.where(valid, loss_t, 0).sum()
+            new_state = jax.tree.map(lambda new, old: jnp.where(_beside(valid, new), new, old), new_state, state)
+        return new_state, total / count if self.reduction == "mean" else total
+
+    def cost(self, parameters: Any) -> Any:
+        """C by a scan that holds one state and a running cost, nothing else."""
+
+        def body(carry, t):
+            state, total = carry
+            state, contribution = self.advance(parameters, state, t)
+            return (state, total + contribution), None
+
+        state = self.start(parameters)
+        zero = jnp.zeros((), jax.tree.leaves(parameters)[0].dtype)
+        return jax.lax.scan(body, (state, zero), jnp.arange(self.timesteps))[0][1]
+
+
+def _beside(valid: Any, leaf: Any) -> Any:
+    """(B,) -> (B, 1, …) with as many axes as ``leaf``."""
+    return valid.reshape(valid.shape + (1,) * (leaf.ndim - 1))
+
+
+def _is_float(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """Every floating-point array of a field in another dtype; functions and integers untouched."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if hasattr(leaf, "dtype") and _is_float(leaf) else leaf, tree)
