@@ -1,0 +1,27 @@
+"""``python -m benchmarks NAME [options]``: each name is a module of this package with ``main(arguments) -> exit code``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+BENCHMARKS = {
+    "bptt": "hand-written BPTT against automatic differentiation of a scan and against PyTorch",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    listing = "\n".join(f"  {name:12s}{what}" for name, what in BENCHMARKS.items())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: python -m benchmarks NAME [options]\n\n{listing}\n\npython -m benchmarks NAME --help lists its options")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in BENCHMARKS:
+        print(f"benchmarks: expected one of {', '.join(BENCHMARKS)}; got {name!r}", file=sys.stderr)
+        return 2
+    return importlib.import_module(f"benchmarks.{name}").main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
