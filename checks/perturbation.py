@@ -73,7 +73,7 @@ class Differencer:
         return Differences(value=value, vanished=bool((width == 0).any()))
 
 
-def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: float) -> tuple[np.ndarray, np.ndarray]:
+def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: Any) -> tuple[np.ndarray, np.ndarray]:
     """Richardson's value from differences D(s), D(2s), and an estimate of its error.
 
     D(s) = g + a s² + O(s⁴), so (4 D(s) - D(2s)) / 3 = g + O(s⁴), and |D(2s) - D(s)| / 3 is the term removed: more than
@@ -84,22 +84,23 @@ def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: floa
     return value, np.abs(at_double - at_step) / 3 + 4 * 1.35 * noise_of_value
 
 
-def cost_noise(problem: Cost, samples: int = 16, seed: int = 0) -> float:
-    """The standard deviation of the rounding error in the cost, measured.
-
-    Moré and Wild, "Estimating computational noise" (SIAM J. Sci. Comput. 33, 2011): along a line of closely spaced points a
-    smooth function's k-th differences vanish like spacing^k, and what remains is noise: its variance is the mean square of the
-    k-th differences times (k!)² / (2k)!. Never below the rounding of the result itself, ε |C| / √12.
-    """
+def noise_points(problem: Cost, samples: int = 16, seed: int = 0) -> np.ndarray:
+    """(samples, P): closely spaced points along a line through the parameters, all of which move."""
     generator = np.random.default_rng(seed)
     direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size)
-    eps = float(np.finfo(problem.dtype).eps)
-    offsets = np.arange(samples) * np.sqrt(eps)  # fourth differences of a smooth cost: about ε², far under the noise
+    # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
+    offsets = np.arange(samples) * np.sqrt(float(np.finfo(problem.dtype).eps))
     flat = problem.flat
-    line = (flat + offsets[:, None] * direction * np.maximum(1, np.abs(flat))).astype(flat.dtype)
-    with problem.scope():
-        cost = jax.jit(lambda vector: problem.cost(problem.unflatten(vector)))
-        costs = np.array([float(cost(point)) for point in line])
+    return (flat + offsets[:, None] * direction * np.maximum(1, np.abs(flat))).astype(flat.dtype)
+
+
+def noise_of_values(costs: np.ndarray, dtype: Any) -> float:
+    """The standard deviation of the rounding error in a smooth function's values at `noise_points`.
+
+    Moré and Wild, "Estimating computational noise" (SIAM J. Sci. Comput. 33, 2011): a smooth function's k-th differences
+    vanish like spacing^k, and what remains is noise: its variance is the mean square of the k-th differences times
+    (k!)² / (2k)!. Never below the rounding of the result itself, ε |C| / √12.
+    """
     estimates = []
     differences = costs
     factor = 1.0
@@ -108,8 +109,16 @@ def cost_noise(problem: Cost, samples: int = 16, seed: int = 0) -> float:
         factor *= order / (2 * (2 * order - 1))  # (k!)² / (2k)!
         if order >= 4:
             estimates.append(np.sqrt(factor * np.mean(differences**2)))
-    rounding_of_result = eps * float(np.abs(costs).max()) / np.sqrt(12)
+    rounding_of_result = float(np.finfo(dtype).eps) * float(np.abs(costs).max()) / np.sqrt(12)
     return float(max(np.median(estimates), rounding_of_result))
+
+
+def cost_noise(problem: Cost) -> float:
+    """The standard deviation of the rounding error in the cost, measured along a line."""
+    with problem.scope():
+        cost = jax.jit(lambda vector: problem.cost(problem.unflatten(vector)))
+        costs = np.array([float(cost(point)) for point in noise_points(problem)])
+    return noise_of_values(costs, problem.dtype)
 
 
 def noise_of_difference(problem: Cost, cost_deviation: float, step: float) -> np.ndarray:

@@ -1,0 +1,100 @@
+"""The command line, ``lstm-check`` and ``python -m checks``: argparse only.
+
+Exit code 0: everything agrees as it should; 1: a gradient disagrees; 2: the input is bad, one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from lstm import LOSSES, BadInput
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argument errors are one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1; got {text}")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 0; got {text}")
+    return value
+
+
+_positive.__name__ = _seed.__name__ = "integer"  # argparse names the type in "invalid … value"
+
+
+def parser() -> argparse.ArgumentParser:
+    main_parser = _Parser(prog="lstm-check", description="Is this gradient of an LSTM right, and if not, where is it wrong?")
+    commands = main_parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+    _add_demo(commands)
+    return main_parser
+
+
+def _add_demo(commands: Any) -> None:
+    words = "check the 4-timestep network of the original question every way, and answer the question"
+    demo = commands.add_parser("demo", help=words, description=words[0].upper() + words[1:] + ".")
+    demo.add_argument("--timesteps", type=_positive, default=4, metavar="T")
+    demo.add_argument("--hidden", type=_positive, default=8, metavar="H", help="cell size")
+    demo.add_argument("--batch", type=_positive, default=1, metavar="B")
+    demo.add_argument("--loss", choices=tuple(LOSSES), default="squared_error")
+    demo.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    demo.add_argument("--seed", type=_seed, default=0, help="of the random weights")
+    _add_json(demo)
+    demo.set_defaults(run=_run_demo)
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", metavar="PATH", help="write the machine-readable report to PATH (- for stdout)")
+
+
+def _run_demo(arguments: argparse.Namespace) -> Any:
+    from checks.demo import DemoOptions, demo
+
+    chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
+    return demo(DemoOptions(**chosen))
+
+
+def _show(report: Any, json_path: str | None) -> None:
+    """Text on stdout, unless the JSON goes there."""
+    if json_path != "-":
+        print(report)
+    if json_path is None:
+        return
+    text = json.dumps(report.to_json(), indent=2) + "\n"
+    if json_path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with open(json_path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise BadInput(f"--json: cannot write {json_path}: {error.strerror}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], Any] = arguments.run
+    try:
+        report = run(arguments)
+        _show(report, arguments.json)
+    except BadInput as error:
+        print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return report.verdict.exit_code

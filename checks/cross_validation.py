@@ -1,0 +1,185 @@
+"""The three-way check: hand-written gradient, differences, automatic differentiation; and both approaches.
+
+The reference is the complex step, in float64 whatever the candidate's precision: it sees only the forward cost and
+has no cancellation. Where the cost is not analytic, automatic differentiation stands in, and the report says so. A
+reference counts only if full-sequence differences confirm it within their own error estimate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from checks.autodiff import autodiff
+from checks.compare import Comparison, compare
+from checks.complex_step import complex_step
+from checks.estimate import Estimate, Status, flatten, max_relative_error
+from checks.full_sequence import full_sequence
+from checks.per_timestep import READINGS, per_timestep
+from checks.problem import Cost, Problem
+from checks.report import Report, Row
+from checks.tolerance import rounding_tolerance
+from checks.verdict import Verdict
+from lstm import BadInput
+
+WHY = {
+    "hand_bptt": "derived by hand",
+    "gradients": "yours",
+    "autodiff": "jax.grad of the forward pass",
+    "full_sequence": "approach 1: whole sequence",
+    "complex_step": "no subtraction, no noise",
+    "per_timestep.frozen": "BPTT cut to one timestep",
+    "per_timestep.shared": "no derivative: ~ 1/step",
+    "per_timestep.paired": "approach 1, reordered",
+    "per_timestep.replayed": "re-runs steps 0..N",
+    "per_timestep.untied": "sum of each step's share",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """The gradient that the others are measured against, float64."""
+
+    name: str
+    value: Any
+    autodiff: Any  # what the reference itself is measured against in the table
+    confirmed: bool
+    note: str
+
+
+def cross_validate(problem: Cost, *, gradients: Any = None, readings: tuple[str, ...] = READINGS, candidate: str = "hand_bptt") -> Report:
+    """Compare a hand-written gradient with every estimate of the same gradient.
+
+    Args:
+        problem: any cost; the five readings of approach 2 need a `Problem`, which has timesteps.
+        gradients: the gradient under test, a pytree like the parameters; default what ``problem.gradients`` computes.
+        readings: which readings of approach 2 to run; ``()`` for none. ``replayed`` and ``untied`` take O(T²) steps.
+        candidate: the name that the report gives to the gradient under test.
+
+    Returns:
+        A `Report`; print it. Its verdict says whether everything that should agree does.
+    """
+    if gradients is None and problem.gradients is not None:
+        gradients = problem.gradients(problem.parameters)
+    estimates = three_ways(problem)
+    reference = choose_reference(problem, estimates)
+    rounding = rounding_tolerance(problem)
+    if isinstance(problem, Problem):
+        estimates += [per_timestep(problem, reading) for reading in readings]
+    elif tuple(readings) not in ((), READINGS):
+        raise BadInput("readings: expected a checks.Problem, which has a step; a plain function of the weights has no timesteps")
+    rows = [] if gradients is None else [_row_of_candidate(problem, candidate, gradients, reference, rounding)]
+    rows += [_row(problem, estimate, reference, rounding) for estimate in estimates]
+    verdict = Verdict.of_all(row.verdict for row in rows if row.expected_to_agree)
+    if not reference.confirmed:
+        verdict = Verdict.INCONCLUSIVE
+    return Report(problem=describe(problem), rows=tuple(rows), reference=reference.name, verdict=verdict, note=reference.note)
+
+
+def three_ways(problem: Cost) -> list[Estimate]:
+    """Automatic differentiation, differences, and the complex step where complex numbers can pass at all."""
+    estimates = [autodiff(problem), full_sequence(problem)]
+    try:
+        estimates.append(complex_step(problem))
+    except (TypeError, ValueError, NotImplementedError):  # JAX's words for "not defined for complex numbers"
+        pass
+    return estimates
+
+
+def choose_reference(problem: Cost, estimates: list[Estimate] | None = None) -> Reference:
+    """The float64 complex step, or where the cost is not analytic autodiff, confirmed by differences.
+
+    ``estimates`` are reused if they are those of a float64 problem.
+    """
+    if estimates is None or problem.dtype != np.float64:
+        problem = problem.astype(np.float64)
+        estimates = three_ways(problem)
+    by_name = {estimate.name: estimate for estimate in estimates}
+    differences = by_name["full_sequence"]
+    rounding = rounding_tolerance(problem)
+    allowed = [error + room for error, room in zip(_errors(differences), rounding, strict=True)]
+    for name in ("complex_step", "autodiff"):
+        estimate = by_name.get(name)
+        if estimate is None or estimate.status is not Status.COMPUTED:
+            continue
+        comparisons = compare(problem, differences.value, estimate.value, allowed)
+        if Verdict.of_all(c.verdict for c in comparisons) is not Verdict.DISAGREES:
+            note = "" if name == "complex_step" else "the cost is not analytic, so the complex step does not apply"
+            return Reference(name, estimate.value, by_name["autodiff"].value, True, note)
+    note = "no reference: neither the complex step nor jax.grad agrees with differences of the cost; is it differentiable here?"
+    return Reference("autodiff", by_name["autodiff"].value, by_name["autodiff"].value, False, note)
+
+
+def _row_of_candidate(problem: Cost, name: str, gradients: Any, reference: Reference, rounding: list[float]) -> Row:
+    comparisons = compare(problem, gradients, reference.value, [2 * room for room in rounding])
+    held = (problem.steps_per_cost, problem.steps_per_cost)
+    return _make_row(problem, name, gradients, reference.value, reference, comparisons, held)
+
+
+def _row(problem: Cost, estimate: Estimate, reference: Reference, rounding: list[float]) -> Row:
+    allowed = [np.nan_to_num(error) + 2 * room for error, room in zip(_errors(estimate), rounding, strict=True)]
+    against = reference.value
+    if estimate.name == reference.name == "complex_step" and problem.dtype == np.float64:
+        against = reference.autodiff
+    comparisons = compare(problem, estimate.value, against, allowed)
+    held = (estimate.cell_steps, estimate.states_held)
+    return _make_row(problem, estimate.name, estimate.value, against, reference, comparisons, held)
+
+
+def _make_row(
+    problem: Cost, name: str, value: Any, against: Any, reference: Reference, comparisons: list[Comparison], held: tuple[int, int]
+) -> Row:
+    return Row(
+        name=name,
+        max_relative_error=max_relative_error(value, against),
+        cell_steps=held[0],
+        states_held=held[1],
+        verdict=Verdict.of_all(c.verdict for c in comparisons),
+        expected_to_agree=expected_to_agree(problem, name, reference),
+        says=WHY.get(name, ""),
+        comparisons=tuple(comparisons),
+    )
+
+
+def expected_to_agree(problem: Cost, name: str, reference: Reference) -> bool:
+    """``frozen`` is the gradient only where no sequence is longer than one step; ``shared`` never is."""
+    if name == "complex_step":
+        return reference.name == "complex_step"  # else the cost is not analytic
+    if name == "per_timestep.shared":
+        return False
+    if name == "per_timestep.frozen" and isinstance(problem, Problem):
+        longest = problem.timesteps if problem.lengths is None else int(np.max(problem.lengths))
+        return longest == 1
+    return True
+
+
+def describe(problem: Cost) -> dict[str, Any]:
+    """The sizes that a report's first lines give."""
+    described: dict[str, Any] = {"parameters": problem.size, "dtype": str(problem.dtype)}
+    if isinstance(problem, Problem):
+        described = {"T": problem.timesteps, **described, "reduction": problem.reduction}
+    return described
+
+
+def _errors(estimate: Estimate) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(estimate.error_estimate)]
+
+
+def assert_gradients(gradients: Any, problem: Cost) -> None:
+    """For test suites: nothing if ``gradients`` is the gradient of ``problem``, else an AssertionError with the report.
+
+    Args:
+        gradients: a pytree like ``problem.parameters``, in float32 or float64; it is judged in its own precision.
+        problem: the cost; `Problem.from_network` makes one from a network and its data.
+    """
+    reference = choose_reference(problem)
+    assert reference.confirmed, reference.note
+    candidate_dtype = flatten(gradients).dtype
+    precision = np.float32 if np.float32 in (candidate_dtype, problem.dtype) else np.float64
+    rounding = rounding_tolerance(problem, precision)
+    row = _row_of_candidate(problem, "gradients", gradients, reference, rounding)
+    report = Report(problem=describe(problem), rows=(row,), reference=reference.name, verdict=row.verdict, note=reference.note)
+    assert row.verdict is Verdict.AGREES, f"\n{report}"

@@ -1,0 +1,81 @@
+"""How far apart two correct gradients may be because of rounding alone.
+
+Model (probabilistic rounding analysis, Higham and Mary, SIAM J. Sci. Comput. 41, 2019): after n roundings, each of
+relative size at most u and independent of the others, a sum of products is off by at most λ √n u times the sum of the
+magnitudes added, except with probability 2 exp(-λ²/2). Here
+
+    u        the unit roundoff of the candidate's precision, ε / 2
+    n        roundings on the longest path from a parameter to the cost and back: in each of T timesteps, forward and
+             backward, a contraction over m terms and about 16 more operations; then a sum over the T B rows
+    λ = 8    2 exp(-32) = 3e-14: never seen in a billion entries
+    sum      Σ_t |timestep t's own contribution|, largest entry of each array: what cancels between timesteps counts
+
+The same number applies to the reference, in its own precision, so two float64 gradients may differ by twice that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from checks.problem import Cost, Problem
+
+LAMBDA = 8.0
+OTHER_OPERATIONS = 16  # per timestep and direction: activations, products of gates, additions, the loss
+LARGEST_UNTIED = 50_000_000  # T P entries above which the untied gradient is not formed
+
+
+def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
+    """For each array of the parameters: how far off a correct gradient in ``dtype`` may be, absolutely.
+
+    Args:
+        problem: the cost; its magnitudes are computed in float64.
+        dtype: the candidate's precision; default the problem's own.
+    """
+    unit_roundoff = float(np.finfo(dtype or problem.dtype).eps) / 2
+    factor = LAMBDA * np.sqrt(roundings(problem)) * unit_roundoff
+    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes(problem))]
+
+
+def roundings(problem: Cost) -> int:
+    """n of the model."""
+    contraction = max(max(np.shape(leaf), default=1) for leaf in jax.tree.leaves(problem.parameters))
+    timesteps = problem.steps_per_cost
+    rows = timesteps
+    if isinstance(problem, Problem):
+        state_shapes = [np.shape(leaf) for leaf in jax.tree.leaves(_start(problem))]
+        rows *= max((shape[0] for shape in state_shapes if shape), default=1)
+    return 2 * timesteps * (contraction + OTHER_OPERATIONS) + rows
+
+
+def magnitudes(problem: Cost) -> Any:
+    """Σ_t |∂C/∂w^(t)| for every parameter, in float64: the size of what is added up, cancellation undone."""
+    problem = problem.astype(np.float64)
+    with problem.scope():
+        if not isinstance(problem, Problem) or problem.timesteps * problem.size > LARGEST_UNTIED:
+            gradient = jax.jit(jax.grad(problem.cost))(problem.parameters)
+            return jax.tree.map(lambda leaf: np.abs(leaf) * np.sqrt(problem.steps_per_cost), gradient)
+        return jax.tree.map(np.asarray, jax.jit(lambda p: _untied_magnitudes(problem, p))(problem.parameters))
+
+
+def _untied_magnitudes(problem: Problem, parameters: Any) -> Any:
+    def cost_of_copies(copies):
+        def body(carry, at_t):
+            t, copy = at_t
+            state, contribution = problem.advance(copy, carry[0], t)
+            return (state, carry[1] + contribution), None
+
+        start = problem.start(jax.tree.map(lambda leaf: leaf[0], copies))
+        times = jnp.arange(problem.timesteps)
+        return jax.lax.scan(body, (start, jnp.zeros(())), (times, copies))[0][1]
+
+    copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (problem.timesteps, *np.shape(leaf))), parameters)
+    return jax.tree.map(lambda leaf: jnp.abs(leaf).sum(axis=0), jax.grad(cost_of_copies)(copies))
+
+
+def _start(problem: Problem) -> Any:
+    with problem.scope():
+        return jax.eval_shape(problem.start, problem.parameters)
