@@ -39,8 +39,8 @@ class Comparison:
         return describe(self.name, self.worst_index, self.shape)
 
     def __str__(self) -> str:
-        relative = f"{self.max_error:.1e} absolute, {self.max_relative_error:.1e} of the largest entry; allowed {self.tolerance:.1e}"
-        return f"{self.place}: expected {self.expected:.9g}, got {self.got:.9g} ({relative})"
+        errors = f"{self.max_error:.1e} absolute, {self.max_relative_error:.1e} of the largest entry"
+        return f"{self.place}: expected {self.expected:.9g}, got {self.got:.9g} ({errors}; allowed {self.tolerance:.1e})"
 
 
 def compare(problem: Cost, candidate: Any, reference: Any, tolerance: list[Any]) -> list[Comparison]:

@@ -7,6 +7,7 @@ reference counts only if full-sequence differences confirm it within their own e
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -50,7 +51,9 @@ class Reference:
     note: str
 
 
-def cross_validate(problem: Cost, *, gradients: Any = None, readings: tuple[str, ...] = READINGS, candidate: str = "hand_bptt") -> Report:
+def cross_validate(
+    problem: Cost, *, gradients: Any = None, readings: tuple[str, ...] = READINGS, candidate: str = "hand_bptt"
+) -> Report:
     """Compare a hand-written gradient with every estimate of the same gradient.
 
     Args:
@@ -82,10 +85,8 @@ def cross_validate(problem: Cost, *, gradients: Any = None, readings: tuple[str,
 def three_ways(problem: Cost) -> list[Estimate]:
     """Automatic differentiation, differences, and the complex step where complex numbers can pass at all."""
     estimates = [autodiff(problem), full_sequence(problem)]
-    try:
+    with contextlib.suppress(TypeError, ValueError, NotImplementedError):  # JAX's "not defined for complex numbers"
         estimates.append(complex_step(problem))
-    except (TypeError, ValueError, NotImplementedError):  # JAX's words for "not defined for complex numbers"
-        pass
     return estimates
 
 

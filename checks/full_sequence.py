@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from checks.estimate import Estimate, Status
-from checks.perturbation import (
-    DEFAULT_MEMORY,
-    Differencer,
-    cost_noise,
-    default_step,
-    extrapolate,
-    noise_of_difference,
-)
+from checks.perturbation import DEFAULT_MEMORY, Differencer, cost_noise, default_step, extrapolate, noise_of_difference
 from checks.problem import Cost
 
 

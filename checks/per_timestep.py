@@ -13,14 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from checks.estimate import Estimate, Status
-from checks.perturbation import (
-    DEFAULT_MEMORY,
-    Differencer,
-    cost_noise,
-    default_step,
-    extrapolate,
-    noise_of_difference,
-)
+from checks.perturbation import DEFAULT_MEMORY, Differencer, cost_noise, default_step, extrapolate, noise_of_difference
 from checks.problem import Cost, Problem
 from lstm import BadInput
 
@@ -37,7 +30,8 @@ def per_timestep(problem: Problem, reading: str, *, step: float | None = None, m
     step = default_step(problem.dtype) if step is None else step
     at_step, at_double = differences(step), differences(2 * step)
     noise = noise_of_difference(problem, cost_noise(problem) * _noisier(reading, problem.timesteps), step)
-    value, error = extrapolate(at_step.value, at_double.value, noise)
+    value, claimed = extrapolate(at_step.value, at_double.value, noise)
+    error: np.ndarray | None = claimed
     if reading == "shared":  # not a difference quotient of anything: no series in the step, no claim
         value, error = at_step.value, None
     return Estimate.from_flat(

@@ -10,8 +10,8 @@ import dataclasses
 
 import numpy as np
 
-from checks.full_sequence import differencer as full_sequence_differencer
 from checks.estimate import flatten
+from checks.full_sequence import differencer as full_sequence_differencer
 from checks.per_timestep import differencer as per_timestep_differencer
 from checks.problem import Problem
 

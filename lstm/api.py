@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lstm import arguments, stack
-from lstm import network as net
+from lstm import arguments, network as net, stack
 from lstm.losses import LOSSES
 from lstm.parameters import Array, CostGradients, Gradients, Network, State
 from lstm.precision import double_where_asked
@@ -67,7 +66,7 @@ def backward(layers: Any, residuals: Any, d_outputs: Array | None = None, d_fina
     kept = (residuals,) if isinstance(residuals, Residuals) else tuple(residuals)
     if len(kept) != len(stacked) or not all(isinstance(one, Residuals) for one in kept):
         raise BadInput(f"residuals: expected what lstm.forward returned for these {len(stacked)} layers; got something else")
-    timesteps, batch, _ = kept[-1].h.shape
+    _, batch, _ = kept[-1].h.shape
     dtype = kept[-1].h.dtype
     with double_where_asked(layers, residuals):
         if d_outputs is None:
@@ -157,8 +156,8 @@ def _layer_forward(layers, inputs, initial_state, lengths):
 
 
 def _layer_backward(kept, d_results):
-    d_outputs, d_final_state = d_results
-    gradients = stack.backward(*kept, d_outputs, d_final_state)
+    layers, residuals = kept
+    gradients = stack.backward(layers, residuals, *d_results)
     return gradients.layers, gradients.inputs, gradients.initial_state, None  # integer lengths have no gradient
 
 

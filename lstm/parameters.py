@@ -13,7 +13,7 @@ Row vectors multiply matrices from the left, ``z = x W``, so a weight's shape re
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
@@ -26,7 +26,11 @@ Array: TypeAlias = Any  # a jax.Array, a tracer or a numpy.ndarray
 GATES = ("i", "f", "g", "o")
 
 
-def pytree(cls):
+Class = TypeVar("Class")
+
+
+@dataclass_transform(frozen_default=True)
+def pytree(cls: type[Class]) -> type[Class]:
     """A frozen dataclass that JAX maps over, field by field."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
@@ -90,7 +94,13 @@ class CostGradients:
 
 
 def init_network(
-    seed: int, *, input_size: int, hidden_size: int, output_size: int | None = None, num_layers: int = 1, dtype: Any = np.float64
+    seed: int,
+    *,
+    input_size: int,
+    hidden_size: int,
+    output_size: int | None = None,
+    num_layers: int = 1,
+    dtype: Any = np.float64,
 ) -> Network:
     """A network with every entry drawn from U(-1/sqrt(H), 1/sqrt(H)), biases included.
 

@@ -24,7 +24,7 @@ def double_where_asked(*trees: Any) -> contextlib.AbstractContextManager:
     round a float64 array to float32 without a word: that is an error here.
     """
     leaves = [leaf for leaf in jax.tree.leaves(trees) if hasattr(leaf, "dtype")]
-    if not any(leaf.dtype in DOUBLE for leaf in leaves) or jax.config.jax_enable_x64:
+    if not any(leaf.dtype in DOUBLE for leaf in leaves) or jax.config.read("jax_enable_x64"):
         return contextlib.nullcontext()
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
         raise BadInput(

@@ -14,7 +14,9 @@ Layers = tuple[Layer, ...]
 States = tuple[State, ...]
 
 
-def forward(layers: Layers, inputs: Array, initial_state: States, lengths: Array | None) -> tuple[Array, States, tuple[Residuals, ...]]:
+def forward(
+    layers: Layers, inputs: Array, initial_state: States, lengths: Array | None
+) -> tuple[Array, States, tuple[Residuals, ...]]:
     valid = None if lengths is None else valid_steps(lengths, inputs.shape[0])
     final_states, all_residuals = [], []
     outputs = inputs

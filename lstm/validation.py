@@ -45,11 +45,11 @@ class Dimensions:
         """Check a floating-point array against axes such as "T B D" or "R 4H". Returns it as an array."""
         array = self._array(name, value)
         if array.dtype not in FLOATS:
-            raise BadInput(f"{name}: expected float32 or float64; got {array.dtype} (convert it yourself: nothing is cast silently)")
+            raise BadInput(f"{name}: expected float32 or float64; got {array.dtype} (nothing is cast silently)")
         if self.dtype is None:
             self.dtype, self.dtype_from = array.dtype, name
         elif array.dtype != self.dtype:
-            raise BadInput(f"{name}: expected {self.dtype}, as {self.dtype_from} has; got {array.dtype} (nothing is cast silently)")
+            raise BadInput(f"{name}: expected {self.dtype}, as {self.dtype_from} has; got {array.dtype} (nothing is cast)")
         self.shape(name, array.shape, axes)
         return array
 
