@@ -13,17 +13,17 @@ import numpy as np
 
 from lstm.network import zero_state
 from lstm.parameters import Array, Layer, Network, Readout, State
-from lstm.validation import BadInput, Dimensions, finite, is_traced, within
+from lstm.validation import BadInput, Dimensions, described, finite, is_integer, is_traced, only_array, within
 
 
 def as_layers(layers: Any) -> tuple[Layer, ...]:
     """A single layer counts as a stack of one."""
     layers = (layers,) if isinstance(layers, Layer) else layers
     if not isinstance(layers, (tuple, list)) or not layers:
-        raise BadInput(f"layers: expected an lstm.Layer or a sequence of them, lowest first; got {_described(layers)}")
+        raise BadInput(f"layers: expected an lstm.Layer or a sequence of them, lowest first; got {described(layers)}")
     for level, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise BadInput(f"layers[{level}]: expected an lstm.Layer; got {_described(layer)}")
+            raise BadInput(f"layers[{level}]: expected an lstm.Layer; got {described(layer)}")
     return tuple(layers)
 
 
@@ -51,8 +51,6 @@ def check_inputs(inputs: Array, lengths: Array | None, dimensions: Dimensions) -
         within("lengths", lengths, 0, dimensions.sizes["T"])
         if not is_traced(lengths):
             counted = np.arange(dimensions.sizes["T"])[:, None] < np.asarray(lengths)
-            if not counted.any():
-                raise BadInput("lengths: expected at least one timestep in all; got zeros only")
     if lengths is None or counted is not None:
         finite("inputs", inputs, counted)
     return inputs, counted
@@ -86,10 +84,10 @@ def upstream_states(layers: tuple[Layer, ...], state: Any, batch: int, dtype: An
 def per_layer(name: str, layers: tuple[Layer, ...], state: Any) -> tuple[State, ...]:
     states = (state,) if isinstance(state, State) else state
     if not isinstance(states, (tuple, list)) or len(states) != len(layers):
-        raise BadInput(f"{name}: expected {len(layers)} lstm.State, one for each layer; got {_described(state)}")
+        raise BadInput(f"{name}: expected {len(layers)} lstm.State, one for each layer; got {described(state)}")
     for level, one in enumerate(states):
         if not (isinstance(one, State) or (one is None and name.startswith("d_"))):
-            raise BadInput(f"{name}[{level}]: expected an lstm.State; got {_described(one)}")
+            raise BadInput(f"{name}[{level}]: expected an lstm.State; got {described(one)}")
     return tuple(states)
 
 
@@ -109,7 +107,7 @@ def check_readout(network: Network, dimensions: Dimensions) -> Dimensions:
     if readout is None:
         return dimensions.rename(T="T", B="B", K="R")
     if not isinstance(readout, Readout):
-        raise BadInput(f"readout: expected an lstm.Readout or None; got {_described(readout)}")
+        raise BadInput(f"readout: expected an lstm.Readout or None; got {described(readout)}")
     dimensions.floats("readout.w", readout.w, "R K")
     dimensions.floats("readout.b", readout.b, "K")
     finite("readout.w", readout.w)
@@ -119,8 +117,10 @@ def check_readout(network: Network, dimensions: Dimensions) -> Dimensions:
 
 def check_targets(targets: Array, loss: str, counted: np.ndarray | None, padded: bool, dimensions: Dimensions) -> Array:
     """Vectors (T, B, K), or for cross-entropy also integer labels (T, B)."""
-    targets = targets if hasattr(targets, "dtype") else np.asarray(targets)
-    if loss == "cross_entropy" and np.issubdtype(targets.dtype, np.integer):
+    if counted is not None and not counted.any():
+        raise BadInput("lengths: expected at least one timestep in all, to have a cost; got zeros only")
+    targets = only_array("targets", targets)
+    if loss == "cross_entropy" and is_integer(targets.dtype):
         dimensions.integers("targets", targets, "T B")
         if not padded or counted is not None:
             within("targets", targets, 0, dimensions.sizes["K"] - 1, counted)
@@ -142,16 +142,11 @@ def _check_probabilities(targets: np.ndarray, counted: np.ndarray | None) -> Non
     bad = counted & ((targets < 0).any(axis=-1) | (np.abs(totals - 1) > slack))
     if bad.any():
         t, b = (int(index) for index in np.argwhere(bad)[0])
+        shown = np.array2string(targets[t, b], precision=4, threshold=8, max_line_width=1000)
         raise BadInput(
             "targets: expected probability vectors (entries at least 0 that sum to 1) or integer labels (T, B); "
-            f"got {np.array2string(targets[t, b], precision=4, threshold=8)}, which sums to {totals[t, b]:.6g}, at t = {t}, b = {b}"
+            f"got {shown}, which sums to {totals[t, b]:.6g}, at t = {t}, b = {b}"
         )
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return type(value).__name__ if value is not None else "None"
 
 
 def as_jax(*trees: Any) -> Any:

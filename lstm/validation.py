@@ -18,18 +18,40 @@ class BadInput(ValueError):
     """An argument that cannot be used. One line: the argument, what was expected, what came."""
 
 
+def described(value: Any) -> str:
+    """A value in a few words, on one line, whatever its own repr is."""
+    if value is None or isinstance(value, (bool, int, float, complex, np.number, str, bytes)):
+        text = repr(value)
+        return text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__
+
+
 def positive_integer(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise BadInput(f"{name}: expected an integer of at least 1; got {value!r}")
+        raise BadInput(f"{name}: expected an integer of at least 1; got {described(value)}")
 
 
 def one_of(name: str, value: Any, choices: Any) -> None:
-    if value not in tuple(choices):
-        raise BadInput(f"{name}: expected one of {', '.join(choices)}; got {value!r}")
+    if not isinstance(value, str) or value not in tuple(choices):
+        raise BadInput(f"{name}: expected one of {', '.join(choices)}; got {described(value)}")
 
 
 def is_traced(value: Any) -> bool:
     return isinstance(value, jax.core.Tracer)
+
+
+def only_array(name: str, value: Any) -> Any:
+    """``value``, if it is a NumPy or JAX array (a tracer is one). Lists and foreign tensors are the caller's to convert."""
+    if not isinstance(value, (np.ndarray, np.generic, jax.Array)) or isinstance(value, np.ma.MaskedArray):
+        raise BadInput(f"{name}: expected a NumPy or JAX array; got {described(value)}")
+    return value
+
+
+def is_integer(dtype: Any) -> bool:
+    """Integers in the machine's byte order. JAX's own dtypes (keys, bfloat16) are not NumPy's to classify."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "iu" and dtype.isnative
 
 
 class Dimensions:
@@ -42,8 +64,8 @@ class Dimensions:
         self.dtype_from = ""
 
     def floats(self, name: str, value: Any, axes: str) -> Any:
-        """Check a floating-point array against axes such as "T B D" or "R 4H". Returns it as an array."""
-        array = self._array(name, value)
+        """Check a floating-point array against axes such as "T B D" or "R 4H". Returns it."""
+        array = only_array(name, value)
         if array.dtype not in FLOATS:
             raise BadInput(f"{name}: expected float32 or float64; got {array.dtype} (nothing is cast silently)")
         if self.dtype is None:
@@ -54,19 +76,10 @@ class Dimensions:
         return array
 
     def integers(self, name: str, value: Any, axes: str) -> Any:
-        array = self._array(name, value)
-        if not np.issubdtype(array.dtype, np.integer):
+        array = only_array(name, value)
+        if not is_integer(array.dtype):
             raise BadInput(f"{name}: expected integers; got {array.dtype}")
         self.shape(name, array.shape, axes)
-        return array
-
-    def _array(self, name: str, value: Any) -> Any:
-        if value is None:
-            raise BadInput(f"{name}: expected an array; got None")
-        try:
-            array = value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
-        except ValueError as error:
-            raise BadInput(f"{name}: expected an array; got {type(value).__name__} that is not one ({error})") from None
         return array
 
     def shape(self, name: str, shape: tuple[int, ...], axes: str) -> None:
