@@ -5,6 +5,7 @@ No automatic differentiation anywhere in this package.
 
 from lstm.api import (
     backward as backward,
+    backward_with_internals as backward_with_internals,
     forward as forward,
     layer as layer,
     loss_and_all_gradients as loss_and_all_gradients,
@@ -14,12 +15,18 @@ from lstm.api import (
 from lstm.losses import LOSSES as LOSSES, Loss as Loss
 from lstm.parameters import (
     GATES as GATES,
+    Activations as Activations,
+    Bidirectional as Bidirectional,
+    CellClip as CellClip,
     CostGradients as CostGradients,
     Gradients as Gradients,
     Layer as Layer,
+    Masks as Masks,
     Network as Network,
     Readout as Readout,
+    Reversed as Reversed,
     State as State,
     init_network as init_network,
 )
+from lstm.sequence import Internals as Internals
 from lstm.validation import BadInput as BadInput

@@ -1,14 +1,24 @@
 """Each activation beside its derivative, the derivative in terms of the activation's *output*.
 
 The backward pass keeps outputs, not pre-activations, so each derivative takes the value a = act(z).
+docs/derivation.md derives them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
+
+from lstm.validation import BadInput
+
+
+class Activation(NamedTuple):
+    forward: Callable[[Any], Any]  # z -> a
+    derivative: Callable[[Any], Any]  # a -> act'(z)
 
 
 def sigmoid(z: Any) -> Any:
@@ -17,40 +27,80 @@ def sigmoid(z: Any) -> Any:
 
 
 def sigmoid_derivative(a: Any) -> Any:
-    """σ'(z) = a (1 - a) where a = σ(z)."""
+    """σ'(z) = a (1 - a)."""
     return a * (1 - a)
 
 
 def tanh(z: Any) -> Any:
-    """tanh(z)."""
     return jnp.tanh(z)
 
 
 def tanh_derivative(a: Any) -> Any:
-    """tanh'(z) = 1 - a² where a = tanh(z)."""
+    """tanh'(z) = 1 - a²."""
     return 1 - a * a
 
 
-def gates_forward(z: Any) -> Any:
-    """σ on the blocks i, f, o of ``z (..., 4H)`` and tanh on g, as one tanh over the whole array.
-
-    With s = ½ on a sigmoid block and 1 on the tanh block, both are s' tanh(s z) + (1 - s'), s' = s.
-    """
-    scale = _sigmoid_blocks(z, on_sigmoid=0.5, on_tanh=1.0)
-    return scale * jnp.tanh(scale * z) + (1 - scale)
+def identity(z: Any) -> Any:
+    return z
 
 
-def gates_derivative(gates: Any) -> Any:
-    """a (1 - a) on the blocks i, f, o of the activated gates (..., 4H) and 1 - a² on g.
-
-    Both are (a + e)(1 - a), with e = 0 on a sigmoid block and 1 on the tanh block.
-    """
-    extra = _sigmoid_blocks(gates, on_sigmoid=0.0, on_tanh=1.0)
-    return (gates + extra) * (1 - gates)
+def identity_derivative(a: Any) -> Any:
+    return jnp.ones_like(a)
 
 
-def _sigmoid_blocks(like: Any, on_sigmoid: float, on_tanh: float) -> Any:
-    """(4H,): one constant for the blocks i, f, o and another for g."""
-    hidden_size = like.shape[-1] // 4
-    blocks = np.array([on_sigmoid, on_sigmoid, on_tanh, on_sigmoid], like.real.dtype)
-    return np.repeat(blocks, hidden_size)
+def relu(z: Any) -> Any:
+    """max(z, 0). Written with the real part's sign, so that it is analytic on either side of its kink."""
+    return jnp.where(z.real > 0, z, 0)
+
+
+def relu_derivative(a: Any) -> Any:
+    """1 where a > 0, else 0: at the kink, the left derivative."""
+    return (a > 0).astype(a.dtype)
+
+
+def softsign(z: Any) -> Any:
+    """z / (1 + |z|)."""
+    return z / (1 + jnp.where(z.real > 0, z, -z))
+
+
+def softsign_derivative(a: Any) -> Any:
+    """1 / (1 + |z|)² = (1 - |a|)²."""
+    return (1 - jnp.abs(a)) ** 2
+
+
+def hard_sigmoid(slope: float) -> Activation:
+    """clip(slope · z + ½, 0, 1). Keras's slope is 1/6, ONNX's 0.2."""
+
+    def forward(z: Any) -> Any:
+        line = slope * z + 0.5
+        return jnp.where(line.real <= 0, 0, jnp.where(line.real >= 1, 1, line))
+
+    def derivative(a: Any) -> Any:
+        """``slope`` where 0 < a < 1, else 0."""
+        return jnp.where((a > 0) & (a < 1), jnp.asarray(slope, a.dtype), 0)
+
+    return Activation(forward, derivative)
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(sigmoid, sigmoid_derivative),
+    "tanh": Activation(tanh, tanh_derivative),
+    "identity": Activation(identity, identity_derivative),
+    "relu": Activation(relu, relu_derivative),
+    "softsign": Activation(softsign, softsign_derivative),
+}
+
+
+@functools.cache
+def activation(name: str) -> Activation:
+    """By name: sigmoid, tanh, identity, relu, softsign, or ``hard_sigmoid(SLOPE)``, e.g. ``hard_sigmoid(0.2)``."""
+    if name in ACTIVATIONS:
+        return ACTIVATIONS[name]
+    match = re.fullmatch(r"hard_sigmoid\(([0-9.eE+-]+)\)", name) if isinstance(name, str) else None
+    try:
+        slope = float(match.group(1)) if match else 0.0
+    except ValueError:
+        slope = 0.0
+    if not (0 < slope < float("inf")):
+        raise BadInput(f"activation: expected one of {', '.join(ACTIVATIONS)}, hard_sigmoid(SLOPE) with SLOPE > 0; got {name!r}")
+    return hard_sigmoid(slope)

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lstm import arguments, network as net, stack
+from lstm import arguments, layer_arguments, network as net, stack
+from lstm.levels import apart, output_size
 from lstm.losses import LOSSES
-from lstm.parameters import Array, CostGradients, Gradients, Network, State
+from lstm.parameters import Array, Bidirectional, CostGradients, Gradients, Network
 from lstm.precision import double_where_asked
 from lstm.sequence import Residuals
 from lstm.validation import BadInput, Dimensions, finite, one_of
 
 _forward = jax.jit(stack.forward)
-_backward = jax.jit(stack.backward)
+_backward = jax.jit(stack.backward, static_argnames="internals")
 _loss_and_all_gradients = jax.jit(net.loss_and_all_gradients, static_argnames=("loss", "reduction"))
 
 
-def forward(layers: Any, inputs: Array, initial_state: Any = None, *, lengths: Array | None = None) -> tuple[Array, Any, Any]:
+def forward(
+    layers: Any, inputs: Array, initial_state: Any = None, *, lengths: Array | None = None, masks: Any = None
+) -> tuple[Array, Any, Any]:
     """Run the layers over a sequence.
 
     Args:
-        layers: an `lstm.Layer`, or a sequence of them, lowest first.
+        layers: an `lstm.Layer`, `lstm.Reversed` or `lstm.Bidirectional`, or a sequence of them, lowest first.
         inputs: (T, B, D), float32 or float64 like the layers.
-        initial_state: a `State` (h (B, R), c (B, H)) per layer; default zeros.
+        initial_state: a `State` (h (B, R), c (B, H)) per layer, in a `Bidirectional` for two directions; default zeros.
         lengths: (B,) integers from 0 to T; default: T for every sequence. Past its length a sequence's
             state is held, its outputs are 0, and its inputs may hold anything.
+        masks: `Masks` per layer, in a `Bidirectional` for two directions; default none.
 
     Returns:
-        outputs (T, B, R), the final state, and the residuals that `backward` needs. The final state is
-        each sequence's own, at its length. For a single `Layer`, one state; for a sequence, a tuple.
+        outputs (T, B, R), or (T, B, 2R) for two directions; the final state; and the residuals that `backward` needs. The
+        final state is each sequence's own, at its length (for a reversed layer, at its start). For a single layer, one
+        state; for a sequence of layers, a tuple.
 
     Raises:
         BadInput: naming the argument, what was expected and what came.
     """
-    stacked = arguments.as_layers(layers)
-    dimensions = Dimensions()
-    inputs, _ = arguments.check_inputs(inputs, lengths, dimensions)
-    arguments.check_layers(stacked, dimensions)
+    levels, checked = _checked(layers, inputs, initial_state, lengths, masks)
     with double_where_asked(layers, inputs, initial_state):
-        state = arguments.initial_states(stacked, initial_state, dimensions.sizes["B"], dimensions.dtype)
-        outputs, final_state, residuals = _forward(*arguments.as_jax(stacked, inputs, state), lengths)
-    if layers is stacked or isinstance(layers, list):
+        outputs, final_state, residuals = _forward(levels, *checked())
+    if isinstance(layers, (tuple, list)):
         return outputs, final_state, residuals
     return outputs, final_state[0], residuals[0]
 
@@ -62,25 +63,55 @@ def backward(layers: Any, residuals: Any, d_outputs: Array | None = None, d_fina
         `Gradients` with the gradient on every parameter (structured as ``layers``), on the inputs
         (T, B, D) and on the initial state.
     """
-    stacked = arguments.as_layers(layers)
-    kept = (residuals,) if isinstance(residuals, Residuals) else tuple(residuals)
-    if len(kept) != len(stacked) or not all(isinstance(one, Residuals) for one in kept):
-        raise BadInput(f"residuals: expected what lstm.forward returned for these {len(stacked)} layers; got something else")
-    _, batch, _ = kept[-1].h.shape
-    dtype = kept[-1].h.dtype
+    return backward_with_internals(layers, residuals, d_outputs, d_final_state, internals=False)[0]
+
+
+def backward_with_internals(
+    layers: Any, residuals: Any, d_outputs: Array | None = None, d_final_state: Any = None, *, internals: bool = True
+) -> tuple[Gradients, Any]:
+    """`backward`, and the gradients inside: an `Internals` per layer, in a `Bidirectional` for two directions.
+
+    They hold, for every timestep in input order, the gradient at the pre-activations, at h_t and at c_t.
+    """
+    levels = layer_arguments.as_levels(layers)
+    single = not isinstance(layers, (tuple, list))
+    kept = (residuals,) if single else residuals
+    if not isinstance(kept, tuple) or len(kept) != len(levels) or not all(isinstance(one, (Residuals, Bidirectional)) for one in kept):
+        raise BadInput(f"residuals: expected what lstm.forward returned for these {len(levels)} layers; got something else")
+    inside = [one for level, belonging in zip(levels, kept, strict=True) for one in apart(level, belonging)]
+    timesteps, batch, _ = inside[0].h.shape
+    dtype = inside[0].h.dtype
     with double_where_asked(layers, residuals):
-        if d_outputs is None:
-            d_outputs = jnp.zeros_like(kept[-1].h)
         check = Dimensions()
-        check.floats("(forward's) outputs", kept[-1].h, "T B R")
+        check.dtype, check.dtype_from = np.dtype(dtype), "forward's outputs"
+        for letter, size in {"T": timesteps, "B": batch, "R": output_size(levels[-1])}.items():
+            check.sizes[letter], check.learned_from[letter] = size, "forward's outputs"
+        if d_outputs is None:
+            d_outputs = jnp.zeros((timesteps, batch, check.sizes["R"]), dtype)
         check.floats("d_outputs", d_outputs, "T B R")
-        if kept[-1].valid is None:
+        if inside[0].valid is None:
             finite("d_outputs", d_outputs)
-        d_state = arguments.upstream_states(stacked, d_final_state, batch, dtype)
-        gradients = _backward(*arguments.as_jax(stacked, kept, d_outputs, d_state))
-    if layers is stacked or isinstance(layers, list):
-        return gradients
-    return Gradients(layers=gradients.layers[0], inputs=gradients.inputs, initial_state=gradients.initial_state[0])
+        d_state = layer_arguments.upstream_states(levels, d_final_state, batch, dtype)
+        arrays = arguments.as_jax(levels, kept, d_outputs, d_state)
+        gradients, found = _backward(*arrays, internals=internals)
+    if not single:
+        return gradients, found
+    return Gradients(layers=gradients.layers[0], inputs=gradients.inputs, initial_state=gradients.initial_state[0]), found[0]
+
+
+def _checked(layers: Any, inputs: Array, initial_state: Any, lengths: Array | None, masks: Any) -> tuple[tuple, Any]:
+    """The levels, and a function that gives the other arguments as JAX arrays, to be called in the right precision."""
+    levels = layer_arguments.as_levels(layers)
+    dimensions = Dimensions()
+    inputs, _ = arguments.check_inputs(inputs, lengths, dimensions)
+    layer_arguments.check_layers(levels, dimensions)
+    masks = layer_arguments.check_masks(levels, masks, dimensions)
+
+    def as_jax() -> tuple:
+        state = layer_arguments.initial_states(levels, initial_state, dimensions.sizes["B"], dimensions.dtype)
+        return (*arguments.as_jax(inputs, state), lengths, arguments.as_jax(masks)[0])
+
+    return levels, as_jax
 
 
 def loss_and_all_gradients(
@@ -92,6 +123,7 @@ def loss_and_all_gradients(
     reduction: str = "mean",
     initial_state: Any = None,
     lengths: Array | None = None,
+    masks: Any = None,
 ) -> tuple[Array, CostGradients]:
     """The cost, and its gradient with respect to the network, the inputs and the initial state.
 
@@ -101,15 +133,16 @@ def loss_and_all_gradients(
     one_of("reduction", reduction, net.REDUCTIONS)
     if not isinstance(network, Network):
         raise BadInput(f"network: expected an lstm.Network; got {type(network).__name__}")
-    layers = arguments.as_layers(network.layers)
+    levels = layer_arguments.as_levels(network.layers)
     dimensions = Dimensions()
     inputs, counted = arguments.check_inputs(inputs, lengths, dimensions)
-    top = arguments.check_readout(network, arguments.check_layers(layers, dimensions))
+    top = arguments.check_readout(network, layer_arguments.check_layers(levels, dimensions))
     targets = arguments.check_targets(targets, loss, counted, lengths is not None, top)
+    masks = layer_arguments.check_masks(levels, masks, dimensions)
     with double_where_asked(network, inputs, initial_state):
-        state = arguments.initial_states(layers, initial_state, dimensions.sizes["B"], dimensions.dtype)
-        checked = Network(layers, network.readout)
-        return _loss_and_all_gradients(*arguments.as_jax(checked, inputs, targets, state), lengths, loss=loss, reduction=reduction)
+        state = layer_arguments.initial_states(levels, initial_state, dimensions.sizes["B"], dimensions.dtype)
+        arrays = arguments.as_jax(Network(levels, network.readout), inputs, targets, state)
+        return _loss_and_all_gradients(*arrays, lengths, arguments.as_jax(masks)[0], loss=loss, reduction=reduction)
 
 
 def loss_and_gradients(network: Network, inputs: Array, targets: Array, **options: Any) -> tuple[Array, Network]:
@@ -124,6 +157,7 @@ def loss_and_gradients(network: Network, inputs: Array, targets: Array, **option
         reduction: ``"mean"`` over the timesteps that count, of all sequences, or ``"sum"``.
         initial_state: a `State` per layer; default zeros.
         lengths: (B,) integers; timesteps past them count for nothing.
+        masks: `Masks` per layer; default none.
 
     Returns:
         The cost, a scalar, and a `Network` holding the gradient in place of each parameter.
@@ -135,49 +169,46 @@ def loss_and_gradients(network: Network, inputs: Array, targets: Array, **option
     return cost, gradients.network
 
 
-def step(network: Network, states: tuple[State, ...], x_t: Array) -> tuple[tuple[State, ...], Array]:
+def step(network: Network, states: tuple, x_t: Array, masks: tuple | None = None) -> tuple[tuple, Array]:
     """One timestep of the whole network, for streaming: states and ``x_t (B, D)`` -> new states and predictions (B, K).
 
     A plain traceable function: it checks nothing and accepts complex numbers too, which the complex-step
-    estimate needs.
+    estimate needs. ``masks`` as in `forward`, without their time axis. Layers in one direction only.
     """
-    return net.step(network, states, x_t)
+    return net.step(network, states, x_t, masks)
 
 
-@functools.partial(jax.custom_vjp)
-def _layer(layers, inputs, initial_state, lengths):
-    outputs, final_state, _ = stack.forward(layers, inputs, initial_state, lengths)
+@jax.custom_vjp
+def _layer(levels, inputs, initial_state, lengths, masks):
+    outputs, final_state, _ = stack.forward(levels, inputs, initial_state, lengths, masks)
     return outputs, final_state
 
 
-def _layer_forward(layers, inputs, initial_state, lengths):
-    outputs, final_state, residuals = stack.forward(layers, inputs, initial_state, lengths)
-    return (outputs, final_state), (layers, residuals)
+def _layer_forward(levels, inputs, initial_state, lengths, masks):
+    outputs, final_state, residuals = stack.forward(levels, inputs, initial_state, lengths, masks)
+    return (outputs, final_state), (levels, residuals, masks)
 
 
 def _layer_backward(kept, d_results):
-    layers, residuals = kept
-    gradients = stack.backward(layers, residuals, *d_results)
-    return gradients.layers, gradients.inputs, gradients.initial_state, None  # integer lengths have no gradient
+    levels, residuals, masks = kept
+    gradients, _ = stack.backward(levels, residuals, *d_results)
+    no_gradient = jax.tree.map(jnp.zeros_like, masks)
+    return gradients.layers, gradients.inputs, gradients.initial_state, None, no_gradient
 
 
 _layer.defvjp(_layer_forward, _layer_backward)
 
 
-def layer(layers: Any, inputs: Array, initial_state: Any = None, *, lengths: Array | None = None) -> tuple[Array, Any]:
+def layer(
+    layers: Any, inputs: Array, initial_state: Any = None, *, lengths: Array | None = None, masks: Any = None
+) -> tuple[Array, Any]:
     """`forward` without the residuals, for use inside a JAX model that JAX differentiates.
 
     Its reverse rule is the hand-written backward pass, registered with ``jax.custom_vjp``, so
     differentiating a model that contains it runs `backward` for this part. Arguments and results as for
-    `forward`. Reverse mode only, once: JAX raises its own error for forward mode.
+    `forward`; masks are constants, their gradient is zero. Reverse mode only, once: JAX raises its own error for forward mode.
     """
-    stacked = arguments.as_layers(layers)
-    dimensions = Dimensions()
-    inputs, _ = arguments.check_inputs(inputs, lengths, dimensions)
-    arguments.check_layers(stacked, dimensions)
+    levels, checked = _checked(layers, inputs, initial_state, lengths, masks)
     with double_where_asked(layers, inputs, initial_state):
-        state = arguments.initial_states(stacked, initial_state, dimensions.sizes["B"], dimensions.dtype)
-        outputs, final_state = _layer(*arguments.as_jax(stacked, inputs, state), lengths)
-    if layers is stacked or isinstance(layers, list):
-        return outputs, final_state
-    return outputs, final_state[0]
+        outputs, final_state = _layer(arguments.as_jax(levels)[0], *checked())
+    return (outputs, final_state) if isinstance(layers, (tuple, list)) else (outputs, final_state[0])

@@ -1,4 +1,4 @@
-"""What a caller passes, checked and completed: shapes against each other, values, defaults.
+"""Inputs, readout and targets, checked against each other. `lstm.layer_arguments` does the layers.
 
 Each function returns arguments that the inner modules may rely on.
 """
@@ -11,35 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm.network import zero_state
-from lstm.parameters import Array, Layer, Network, Readout, State
+from lstm.parameters import Array, Network, Readout
 from lstm.validation import BadInput, Dimensions, described, finite, is_integer, is_traced, only_array, within
-
-
-def as_layers(layers: Any) -> tuple[Layer, ...]:
-    """A single layer counts as a stack of one."""
-    layers = (layers,) if isinstance(layers, Layer) else layers
-    if not isinstance(layers, (tuple, list)) or not layers:
-        raise BadInput(f"layers: expected an lstm.Layer or a sequence of them, lowest first; got {described(layers)}")
-    for level, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise BadInput(f"layers[{level}]: expected an lstm.Layer; got {described(layer)}")
-    return tuple(layers)
-
-
-def check_layers(layers: tuple[Layer, ...], dimensions: Dimensions) -> Dimensions:
-    """Every layer's shapes and values. Returns the top layer's dimensions, D being the network's own."""
-    for level, layer in enumerate(layers):
-        if level:
-            dimensions = dimensions.rename(T="T", B="B", D="R")
-        for field, axes in {"w_x": "D 4H", "w_h": "R 4H", "b": "4H"}.items():
-            name = f"layers[{level}].{field}"
-            dimensions.floats(name, getattr(layer, field), axes)
-            finite(name, getattr(layer, field))
-        if dimensions.sizes["R"] != dimensions.sizes["H"]:
-            shape = layer.w_h.shape
-            raise BadInput(f"layers[{level}].w_h: expected (H, 4H) with as many rows as units; got shape {shape}")
-    return dimensions
 
 
 def check_inputs(inputs: Array, lengths: Array | None, dimensions: Dimensions) -> tuple[Array, np.ndarray | None]:
@@ -54,51 +27,6 @@ def check_inputs(inputs: Array, lengths: Array | None, dimensions: Dimensions) -
     if lengths is None or counted is not None:
         finite("inputs", inputs, counted)
     return inputs, counted
-
-
-def initial_states(layers: tuple[Layer, ...], state: Any, batch: int, dtype: Any) -> tuple[State, ...]:
-    """The given state, checked, or zeros. One `State` per layer; a single one is accepted for one layer."""
-    if state is None:
-        return zero_state(layers, batch, dtype)
-    states = per_layer("initial_state", layers, state)
-    for level, (layer, s) in enumerate(zip(layers, states, strict=True)):
-        check_state(f"initial_state[{level}]", s, layer, batch, dtype)
-    return states
-
-
-def upstream_states(layers: tuple[Layer, ...], state: Any, batch: int, dtype: Any) -> tuple[State, ...]:
-    """Upstream gradients on the final states; whatever is None is zero."""
-    zeros = zero_state(layers, batch, dtype)
-    if state is None:
-        return zeros
-    states = per_layer("d_final_state", layers, state)
-    completed = []
-    for level, (layer, given, zero) in enumerate(zip(layers, states, zeros, strict=True)):
-        given = zero if given is None else given
-        filled = State(h=zero.h if given.h is None else given.h, c=zero.c if given.c is None else given.c)
-        check_state(f"d_final_state[{level}]", filled, layer, batch, dtype)
-        completed.append(filled)
-    return tuple(completed)
-
-
-def per_layer(name: str, layers: tuple[Layer, ...], state: Any) -> tuple[State, ...]:
-    states = (state,) if isinstance(state, State) else state
-    if not isinstance(states, (tuple, list)) or len(states) != len(layers):
-        raise BadInput(f"{name}: expected {len(layers)} lstm.State, one for each layer; got {described(state)}")
-    for level, one in enumerate(states):
-        if not (isinstance(one, State) or (one is None and name.startswith("d_"))):
-            raise BadInput(f"{name}[{level}]: expected an lstm.State; got {described(one)}")
-    return tuple(states)
-
-
-def check_state(name: str, state: State, layer: Layer, batch: int, dtype: Any) -> None:
-    dimensions = Dimensions()
-    dimensions.dtype, dimensions.dtype_from = np.dtype(dtype), "inputs"
-    for letter, size, origin in (("B", batch, "inputs"), ("R", layer.w_h.shape[0], "w_h"), ("H", layer.hidden_size, "b")):
-        dimensions.sizes[letter], dimensions.learned_from[letter] = size, origin
-    for field, axes in {"h": "B R", "c": "B H"}.items():
-        dimensions.floats(f"{name}.{field}", getattr(state, field), axes)
-        finite(f"{name}.{field}", getattr(state, field))
 
 
 def check_readout(network: Network, dimensions: Dimensions) -> Dimensions:

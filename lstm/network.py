@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from lstm import cell, stack
+from lstm import sequence, stack
+from lstm.levels import directions, together
 from lstm.losses import LOSSES
-from lstm.parameters import Array, CostGradients, Network, Readout, State
+from lstm.parameters import Array, CostGradients, Layer, Network, Readout, State
 from lstm.precision import accumulate, flat, matmul
 from lstm.sequence import valid_steps
 
@@ -44,8 +46,9 @@ def loss_and_all_gradients(
     network: Network,
     inputs: Array,
     targets: Array,
-    initial_state: tuple[State, ...],
+    initial_state: tuple,
     lengths: Array | None,
+    masks: tuple | None,
     loss: str,
     reduction: str,
 ) -> tuple[Array, CostGradients]:
@@ -53,35 +56,40 @@ def loss_and_all_gradients(
     if lengths is not None:
         targets = _without_padding(targets, lengths)
     # Forward
-    outputs, _, residuals = stack.forward(network.layers, inputs, initial_state, lengths)
+    outputs, _, residuals = stack.forward(network.layers, inputs, initial_state, lengths, masks)
     y = readout_forward(network.readout, outputs)
     weights = step_weights(reduction, lengths, inputs.shape[:2], inputs.dtype)
     cost = jnp.sum(weights * loss_forward(y, targets))  # (7)
     # Reverse of the four lines above, last first
     d_y = weights[:, :, None] * loss_backward(y, targets)
     d_outputs, d_readout = readout_backward(network.readout, outputs, d_y)
-    no_gradient = tuple(State(h=jnp.zeros_like(s.h), c=jnp.zeros_like(s.c)) for s in initial_state)
-    d = stack.backward(network.layers, residuals, d_outputs, no_gradient)
+    no_gradient = jax.tree.map(jnp.zeros_like, initial_state)
+    d, _ = stack.backward(network.layers, residuals, d_outputs, no_gradient)
     gradients = CostGradients(network=Network(d.layers, d_readout), inputs=d.inputs, initial_state=d.initial_state)
     return cost, gradients
 
 
-def step(network: Network, states: tuple[State, ...], x_t: Array) -> tuple[tuple[State, ...], Array]:
-    """One timestep of the whole network: states and ``x_t (B, D)`` -> new states and predictions (B, K)."""
+def step(network: Network, states: tuple, x_t: Array, masks: tuple | None = None) -> tuple[tuple, Array]:
+    """One timestep of the whole network: states and ``x_t (B, D)`` -> new states and predictions (B, K).
+
+    ``masks`` as for a whole sequence, without the time axis. One direction only: a reversed layer starts at the end.
+    """
     new_states = []
     below = x_t
-    for layer, state in zip(network.layers, states, strict=True):
-        new_state = cell.step(layer, below, state)
+    for layer, state, layer_masks in zip(network.layers, states, masks or (None,) * len(states), strict=True):
+        new_state = sequence.step(layer, below, state, layer_masks or sequence.NO_MASKS)
         new_states.append(new_state)
         below = new_state.h
     return tuple(new_states), readout_forward(network.readout, below)
 
 
-def zero_state(layers: tuple, batch: int, dtype: Any) -> tuple[State, ...]:
-    def zeros(size: int) -> Array:
-        return jnp.zeros((batch, size), dtype)
+def zero_state(layers: tuple, batch: int, dtype: Any) -> tuple:
+    """One `State` of zeros for each direction of each level."""
 
-    return tuple(State(h=zeros(layer.w_h.shape[0]), c=zeros(layer.hidden_size)) for layer in layers)
+    def zeros(layer: Layer) -> State:
+        return State(h=jnp.zeros((batch, layer.recurrent_size), dtype), c=jnp.zeros((batch, layer.hidden_size), dtype))
+
+    return tuple(together(level, [zeros(direction.layer) for direction in directions(level)]) for level in layers)
 
 
 def _without_padding(targets: Array, lengths: Array) -> Array:

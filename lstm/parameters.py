@@ -25,27 +25,107 @@ Array: TypeAlias = Any  # a jax.Array, a tracer or a numpy.ndarray
 
 GATES = ("i", "f", "g", "o")
 
-
 Class = TypeVar("Class")
 
 
-@dataclass_transform(frozen_default=True)
+def static(*, default: Any) -> Any:
+    """A field that is configuration, not data: JAX keeps it in the tree's structure."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static,))
 def pytree(cls: type[Class]) -> type[Class]:
     """A frozen dataclass that JAX maps over, field by field."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
 
+@dataclasses.dataclass(frozen=True)
+class CellClip:
+    """The cell state is clipped to [-bound, bound] at every timestep, right after (4).
+
+    ``derivative``: ``"true"``, zero where the bound cut; or ``"straight_through"``, as if nothing had been cut, which is
+    what some kernels do and is not the derivative of the cost.
+    """
+
+    bound: float
+    derivative: str = "true"
+
+
+@dataclasses.dataclass(frozen=True)
+class Activations:
+    """Names from `lstm.activations`: for the gates i, f, o; for the candidate g; for the cell state on its way out."""
+
+    gate: str = "sigmoid"
+    candidate: str = "tanh"
+    output: str = "tanh"
+
+
 @pytree
 class Layer:
-    """One LSTM layer in one direction. One bias: see the layouts for frameworks that keep two."""
+    """One LSTM layer in one direction. One bias: see the layouts for frameworks that keep two.
+
+    Its structure is its configuration: no peephole weights, no peepholes; no projection, and R = H. With three gate
+    blocks **i, g, o** in place of four the input and forget gates are coupled, f = 1 - i.
+    """
 
     w_x: Array  # (D, 4H)  from the inputs
     w_h: Array  # (R, 4H)  from the previous output
     b: Array  # (4H,)
+    peepholes: Array | None = None  # (3, H)  from the cell state to i, f (from c_{t-1}) and o (from c_t); coupled: (2, H), i and o
+    projection: Array | None = None  # (H, R)  from the cell's output to h
+    activations: Activations = static(default=Activations())
+    clip: CellClip | None = static(default=None)
+
+    @property
+    def recurrent_size(self) -> int:
+        """R: of h."""
+        return self.w_h.shape[0]
 
     @property
     def hidden_size(self) -> int:
-        return self.b.shape[-1] // len(GATES)
+        """H: of the cell state."""
+        return self.recurrent_size if self.projection is None else self.projection.shape[0]
+
+    @property
+    def coupled(self) -> bool:
+        """f = 1 - i?"""
+        return self.b.shape[-1] == 3 * self.hidden_size
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """The gate blocks along the last axis, in order."""
+        return tuple(gate for gate in GATES if not (self.coupled and gate == "f"))
+
+
+@pytree
+class Reversed:
+    """A layer that runs from each sequence's last valid timestep to its first. Outputs come in input order."""
+
+    layer: Any  # a Layer; in gradients too
+
+
+@pytree
+class Bidirectional:
+    """Two layers over the same inputs, one reversed; their outputs side by side, forward first: (T, B, 2R).
+
+    Also holds what belongs to the two: their states, residuals and gradients.
+    """
+
+    forward: Any
+    reverse: Any
+
+
+@pytree
+class Masks:
+    """Arrays that one layer multiplies by, in one direction; None where there is none. Nothing is drawn at random here.
+
+    Dropout masks hold 0 or 1/(1 - rate); zoneout masks hold 1 where the old value is kept (or its probability).
+    """
+
+    inputs: Array | None = None  # (T, B, D)  on the layer's inputs: dropout between layers
+    recurrent: Array | None = None  # (T, B, R)  on h_{t-1} before its matrix product: recurrent dropout
+    zoneout_h: Array | None = None  # (T, B, R)  h_t = m h_{t-1} + (1 - m) h~_t
+    zoneout_c: Array | None = None  # (T, B, H)  c_t = m c_{t-1} + (1 - m) c~_t
 
 
 @pytree
@@ -69,9 +149,12 @@ class Readout:
 
 @pytree
 class Network:
-    """Layers, lowest first, and the readout (None: the predictions are the outputs)."""
+    """Layers, lowest first, and the readout (None: the predictions are the outputs).
 
-    layers: tuple[Layer, ...]
+    Each of ``layers`` is a `Layer`, a `Reversed` or a `Bidirectional` of two layers.
+    """
+
+    layers: tuple[Any, ...]
     readout: Readout | None = None
 
 
