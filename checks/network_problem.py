@@ -109,7 +109,7 @@ def from_upstream(
     Arguments as for `lstm.forward` and `lstm.backward`, ``layers`` a sequence of levels.
     """
     layers = tuple(layers)
-    outputs, final_state, residuals = lstm.forward(layers, inputs, initial_state, lengths=lengths, masks=masks)
+    residuals = lstm.forward(layers, inputs, initial_state, lengths=lengths, masks=masks)[2]
     lstm.backward(layers, residuals, d_outputs, d_final_state)  # checks the upstream gradients too
     inputs = _without_padding(inputs, lengths)
     states = _per_level(initial_state)

@@ -148,7 +148,7 @@ class Problem(Cost):
                 raise BadInput(f"lengths: expected integers from 0 to T = {self.timesteps}, not all 0; got {lengths.tolist()}")
 
     @staticmethod
-    def from_network(*args: Any, **options: Any) -> Problem:
+    def from_network(*args: Any, **options: Any) -> Cost:
         """See `checks.network_problem.from_network`."""
         from checks.network_problem import from_network
 
