@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from torch_case import assert_agree, run_ours, tolerances
+from torch_case import FAULTY_STEPS, assert_agree, run_ours, tolerances
 from torch_reference import WEIGHTS, Arrays
 
 from lstm import cell
@@ -133,24 +130,11 @@ def test_a_misread_case_is_noticed(misreading: str) -> None:
         assert_agrees_with_recorded(name, run_ours(misread(recorded(name)[0])))
 
 
-def swap_gate_gradients(d_z: Any, d_previous: Any) -> Any:
-    i, f, g, o = jnp.split(d_z, 4, axis=-1)
-    return jnp.concatenate([f, i, g, o], axis=-1), d_previous
-
-
-FAULTY_STEPS = {  # what becomes of (gradient at z, gradient at the previous state) of each timestep
-    "dh carry dropped": lambda d_z, d_previous: (d_z, dataclasses.replace(d_previous, h=0 * d_previous.h)),
-    "dc carry dropped": lambda d_z, d_previous: (d_z, dataclasses.replace(d_previous, c=0 * d_previous.c)),
-    "gate gradients swapped": swap_gate_gradients,
-    "relative error 1e-12": lambda d_z, d_previous: (d_z * (1 + 1e-12), d_previous),
-}
-
-
 @pytest.mark.parametrize("fault", FAULTY_STEPS)
 @pytest.mark.parametrize("name", ["upstream", "squared_error_sum"])
 def test_a_fault_in_the_backward_step_is_noticed(name: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = cell.backward
-    monkeypatch.setattr(cell, "backward", lambda *arguments: FAULTY_STEPS[fault](*sound(*arguments)))
+    monkeypatch.setattr(cell, "backward", lambda *arguments: FAULTY_STEPS[fault](sound(*arguments)))
     with jax.disable_jit():  # nothing compiled with the sound step is used, or kept with the faulty one
         got = run_ours(recorded(name)[0])
     with pytest.raises(AssertionError, match=r"^grad\.weight_ih_l0: off by"):

@@ -5,8 +5,12 @@ Results have PyTorch's names and layouts, so that ours and PyTorch's compare ent
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from torch_reference import READOUT, WEIGHTS, Arrays
 
@@ -132,3 +136,44 @@ def assert_agree(expected: Arrays, got: Arrays, allowed: dict[str, float]) -> No
             at = [int(i) for i in np.unravel_index(np.argmax(np.abs(got[name] - array)), array.shape)]
             complaints.append(f"{name}: off by {error:.2e} of its largest entry, {allowed[name]:.2e} allowed; worst at {at}")
     assert not complaints, "\n".join(complaints)
+
+
+# Faults to plant in `lstm.cell.backward`. Each changes what a timestep answers, whatever structure it answers in.
+
+
+def on_previous_state(**change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Changes h or c of the gradient at the previous state: what is carried to the timestep before."""
+
+    def changed(leaf: Any) -> Any:
+        if not isinstance(leaf, State):
+            return leaf
+        return dataclasses.replace(leaf, **{field: function(getattr(leaf, field)) for field, function in change.items()})
+
+    return lambda answer: jax.tree.map(changed, answer, is_leaf=lambda leaf: isinstance(leaf, State))
+
+
+def on_gate_gradients(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Changes the gradient at the pre-activations, the one array of 4H columns."""
+
+    def faulty(answer: Any) -> Any:
+        widest = max(leaf.shape[-1] for leaf in jax.tree.leaves(answer))
+        return jax.tree.map(lambda leaf: change(leaf) if leaf.shape[-1] == widest else leaf, answer)
+
+    return faulty
+
+
+def swap_i_and_f(d_z: Any) -> Any:
+    i, f, g, o = jnp.split(d_z, 4, axis=-1)
+    return jnp.concatenate([f, i, g, o], axis=-1)
+
+
+def dropped(carry: Any) -> Any:
+    return 0 * carry
+
+
+FAULTY_STEPS = {
+    "dh carry dropped": on_previous_state(h=dropped),
+    "dc carry dropped": on_previous_state(c=dropped),
+    "gate gradients swapped": on_gate_gradients(swap_i_and_f),
+    "relative error 1e-12": on_gate_gradients(lambda d_z: d_z * (1 + 1e-12)),
+}
