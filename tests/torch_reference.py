@@ -30,13 +30,10 @@ def draw(
     generator: np.random.Generator,
     shape: Shape,
     *,
-    loss: str | None = None,
-    reduction: str = "mean",
-    targets: str = "vectors",
+    loss: str | None = None, reduction: str = "mean", targets: str = "vectors",
     lengths: Any = None,
     zero_state: bool = False,
-    saturation: float = 0.0,
-    saturated_share: float = 1.0,
+    saturation: float = 0.0, saturated_share: float = 1.0,
     dtype: Any = np.float64,
 ) -> Arrays:
     """A generic case: every entry random, both signs, nothing zero, padding included.
@@ -45,8 +42,7 @@ def draw(
     ``saturation`` is added to or taken from the biases of a random ``saturated_share`` of the gates, to push them
     towards 0 or 1. Every floating-point value is a ``dtype``, so a float32 case widens to float64 exactly.
     """
-    steps, features, units, outputs = (shape.T, shape.B), shape.D, shape.H, shape.K
-    gates = 4 * units
+    steps, features, units, outputs, gates = (shape.T, shape.B), shape.D, shape.H, shape.K, 4 * shape.H
     push = saturation * generator.choice([-1, 0, 1], gates, p=[saturated_share / 2, 1 - saturated_share, saturated_share / 2])
 
     def normal(*size: int, scale: float = 1.0) -> np.ndarray:
@@ -66,13 +62,9 @@ def draw(
     if outputs:
         case |= {"readout.weight": normal(outputs, units, scale=units**-0.5), "readout.bias": normal(outputs)}
     if loss is None:
-        return case | {name: normal(*size, units) for name, size in _upstream(shape).items()}
-    case["targets"] = _targets(generator, targets, steps, outputs or units, dtype)
-    return case | {"loss": np.array(loss), "reduction": np.array(reduction)}
-
-
-def _upstream(shape: Shape) -> dict[str, tuple[int, int]]:
-    return {"d_outputs": (shape.T, shape.B), "d_h_n": (1, shape.B), "d_c_n": (1, shape.B)}
+        return case | {"d_outputs": normal(*steps, units), "d_h_n": normal(1, shape.B, units), "d_c_n": normal(1, shape.B, units)}
+    drawn = _targets(generator, targets, steps, outputs or units, dtype)
+    return case | {"targets": drawn, "loss": np.array(loss), "reduction": np.array(reduction)}
 
 
 def _targets(generator: np.random.Generator, kind: str, steps: tuple[int, int], outputs: int, dtype: Any) -> np.ndarray:
