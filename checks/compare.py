@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from checks.arguments import FLOATS, numbers
 from checks.places import describe
 from checks.problem import Cost
 from checks.verdict import Verdict
@@ -60,14 +61,16 @@ def leaves_like(problem: Cost, gradients: Any) -> list[np.ndarray]:
     """The arrays of a candidate's gradient, checked against the parameters' structure, shapes and kind."""
     ours = jax.tree_util.tree_leaves_with_path(problem.parameters)
     theirs = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(gradients)}
-    arrays = []
+    arrays: list[np.ndarray] = []
     for (path, parameter), name in zip(ours, problem.leaf_names, strict=True):
         key = jax.tree_util.keystr(path)
         if key not in theirs:
             raise BadInput(f"gradients: expected an array for {name}, as the parameters have; got {', '.join(theirs) or 'none'}")
-        array = np.asarray(theirs.pop(key))
-        if array.dtype.kind != "f":
+        array = np.asarray(numbers(f"gradients {name}", theirs.pop(key)))
+        if array.dtype not in FLOATS:
             raise BadInput(f"gradients {name}: expected floating-point numbers; got {array.dtype}")
+        if arrays and array.dtype != arrays[0].dtype:
+            raise BadInput(f"gradients {name}: expected {arrays[0].dtype}, as the first array has; got {array.dtype}")
         if array.shape != np.shape(parameter):
             raise BadInput(f"gradients {name}: expected shape {np.shape(parameter)}, as the parameter has; got {array.shape}")
         arrays.append(array)

@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from checks.arguments import check_data, check_functions, check_lengths, check_parameters, described, is_scalar
 from lstm import BadInput
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +35,18 @@ class Cost:
     gradients: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        self._check_parameters()
+        check_parameters(self.parameters)
+        if not (self.gradients is None or callable(self.gradients)):
+            raise BadInput(f"gradients: expected a function from parameters to their gradient; got {described(self.gradients)}")
 
     def cost(self, parameters: Any) -> Any:
         """The scalar that is differentiated. Call it inside `scope`, or under tracing."""
-        if self.function is None:
-            raise BadInput("function: expected a function from parameters to a scalar; got None")
-        return self.function(parameters)
+        if not callable(self.function):
+            raise BadInput(f"function: expected a function from parameters to a scalar; got {described(self.function)}")
+        value = self.function(parameters)
+        if not is_scalar(value):
+            raise BadInput(f"function: expected a floating-point scalar; got {described(value)}")
+        return value
 
     @property
     def steps_per_cost(self) -> int:
@@ -85,24 +89,6 @@ class Cost:
         changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self)}
         return dataclasses.replace(self, **changes)
 
-    def _check_parameters(self) -> None:
-        leaves = jax.tree_util.tree_leaves_with_path(self.parameters)
-        if not leaves:
-            raise BadInput("parameters: expected a pytree of arrays; got none")
-        first = None
-        for path, leaf in leaves:
-            name = f"parameters{jax.tree_util.keystr(path)}"
-            dtype = getattr(leaf, "dtype", None)
-            if dtype not in FLOATS:
-                raise BadInput(f"{name}: expected a float32 or float64 array; got {dtype or type(leaf).__name__}")
-            first = first or dtype
-            if dtype != first:
-                raise BadInput(f"{name}: expected {first} as in the other parameters; got {dtype} (nothing is cast silently)")
-            if np.size(leaf) == 0:
-                raise BadInput(f"{name}: expected at least one entry; got shape {np.shape(leaf)}")
-            if not np.isfinite(np.asarray(leaf)).all():
-                raise BadInput(f"{name}: expected finite numbers; got NaN or infinity")
-
 
 @dataclasses.dataclass(frozen=True)
 class Problem(Cost):
@@ -131,21 +117,22 @@ class Problem(Cost):
     lengths: Any = None
 
     def __post_init__(self) -> None:
-        self._check_parameters()
+        super().__post_init__()
         for name in ("step", "loss"):
             if not callable(getattr(self, name)):
-                raise BadInput(f"{name}: expected a function; got {getattr(self, name)!r}")
-        if self.reduction not in ("mean", "sum"):
-            raise BadInput(f"reduction: expected one of mean, sum; got {self.reduction!r}")
+                raise BadInput(f"{name}: expected a function; got {described(getattr(self, name))}")
+        if not isinstance(self.reduction, str) or self.reduction not in ("mean", "sum"):
+            raise BadInput(f"reduction: expected one of mean, sum; got {described(self.reduction)}")
+        for name in ("inputs", "targets"):
+            check_data(name, getattr(self, name), self.dtype, padded=self.lengths is not None)
+        if not callable(self.initial_state):
+            check_data("initial_state", self.initial_state, self.dtype, padded=False)
         sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((self.inputs, self.targets))}
         if len(sizes) != 1 or sizes & {(), (0,)}:
             raise BadInput(f"inputs and targets: expected the same T >= 1 along the first axis of each; got {sorted(sizes)}")
         if self.lengths is not None:
-            lengths = np.asarray(self.lengths)
-            if lengths.ndim != 1 or not np.issubdtype(lengths.dtype, np.integer):
-                raise BadInput(f"lengths: expected (B,) integers; got {lengths.dtype} of shape {lengths.shape}")
-            if lengths.min() < 0 or lengths.max() > self.timesteps or lengths.max() == 0:
-                raise BadInput(f"lengths: expected integers from 0 to T = {self.timesteps}, not all 0; got {lengths.tolist()}")
+            check_lengths(self.lengths, self.timesteps)
+        check_functions(self)
 
     @staticmethod
     def from_network(*args: Any, **options: Any) -> Cost:
