@@ -38,7 +38,9 @@ def question_problem(options: DemoOptions) -> Problem:
     network = lstm.init_network(options.seed, input_size=2, hidden_size=options.hidden, output_size=2, dtype=dtype)
     inputs = np.ones((options.timesteps, options.batch, 2), dtype)
     targets = np.broadcast_to(np.array([0, 1], dtype), inputs.shape).copy()
-    return Problem.from_network(network, inputs, targets, loss=options.loss)
+    problem = Problem.from_network(network, inputs, targets, loss=options.loss)
+    assert isinstance(problem, Problem)  # one direction, so it has timesteps
+    return problem
 
 
 def demo(options: DemoOptions) -> Report:

@@ -76,9 +76,12 @@ class Report:
     def headline(self) -> str:
         """The verdict, in one sentence that starts with it."""
         should = [row for row in self.rows if row.expected_to_agree]
-        wrong = [row.name for row in should if not row.agrees]
+        wrong = [row.name for row in should if row.verdict is Verdict.DISAGREES]
+        unsure = [row.name for row in should if row.verdict is Verdict.INCONCLUSIVE]
         if wrong:
             text = f"not the gradient, though expected to be: {', '.join(wrong)}."
+        elif unsure:
+            text = f"the check cannot tell, noise being above signal or a value not finite: {', '.join(unsure)}."
         elif self.verdict is Verdict.INCONCLUSIVE:
             text = "there is no confirmed reference to compare with."
         else:
