@@ -1,0 +1,294 @@
+"""docs/derivation.md, proved: its formulas, the code that cites them, its propositions, and its numbering.
+
+Every proof is also shown a wrong formula, which it must reject.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from unittest import mock
+
+import derivation_readings as readings
+import derivation_reference as reference
+import jax
+import mpmath
+import numpy as np
+import pytest
+import sympy as sp
+from derivation_citations import faults
+from derivation_equations import CASES
+from derivation_faults import FAULTS, planted
+from derivation_numbers import (
+    assert_agrees,
+    generic,
+    high_precision,
+    in_double,
+    layer_gradients,
+    layer_reference,
+    network_gradients,
+    network_reference,
+    random_case,
+    terms_of_the_code,
+)
+from derivation_symbols import differences, layer_problem, network_problem, running_on_objects, symbols, sympy_gradient, vanishes
+
+from lstm import Layer, State, activations, cell, losses, network, sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = (ROOT / "docs" / "derivation.md").read_text(encoding="utf-8")
+SOURCES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sorted((ROOT / "lstm").rglob("*.py"))}
+
+
+@pytest.fixture(autouse=True)
+def _digits(request):
+    with mpmath.workdps(readings.DIGITS if "question" in request.fixturenames else reference.DIGITS):
+        yield
+
+
+# The numbering
+
+
+def test_code_and_document_agree_on_equation_numbers():
+    assert faults(DOCUMENT, SOURCES) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("**(13)**", "", "(13) is cited in lstm/cell.py and not in the document"),
+        ("**(23)**", "**(23)** **(23)**", "numbers are not 1, 2, 3, …"),
+        ("`lstm/losses.py` | (22)", "`lstm/losses.py` | (21) (22)", "(21) does not stand in lstm/losses.py, as the table says"),
+        ("`lstm/losses.py` | (22)", "`lstm/losses.py` |", "(22) stands in lstm/losses.py, and the table does not say so"),
+    ],
+)
+def test_numbering_faults_in_the_document_are_found(old, new, complaint):
+    assert DOCUMENT.count(old) == 1
+    assert any(complaint in one for one in faults(DOCUMENT.replace(old, new), SOURCES))
+
+
+def test_numbering_faults_in_the_code_are_found():
+    uncited = {name: text.replace("# (15)", "") for name, text in SOURCES.items()}
+    assert "(15) is in the document and no code cites it" in faults(DOCUMENT, uncited)
+    unknown = {name: text.replace("# (15)", "# (15), (99)") for name, text in SOURCES.items()}
+    assert "(99) is cited in lstm/cell.py and not in the document" in faults(DOCUMENT, unknown)
+
+
+# The formulas of the document
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_formula_of_the_document_is_the_derivative(case):
+    assert sp.simplify(case.stated - case.derivative) == 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_proof_rejects_a_wrong_formula(case):
+    difference = case.wrong - case.derivative
+    assert sp.simplify(difference) != 0
+    generic = {one: sp.Rational(2 * n + 3, 11) for n, one in enumerate(sorted(difference.free_symbols, key=str))}
+    assert abs(difference.subs(generic).evalf()) > 1e-3  # and wrong it is, not merely unsimplified
+
+
+# The code, run on symbols
+
+
+def test_code_computes_the_forward_pass_that_the_document_states():
+    z = sp.Symbol("z", real=True)
+    with running_on_objects():
+        logistic = activations.sigmoid(z)
+    assert sp.simplify((logistic - 1 / (1 + sp.exp(-z))).rewrite(sp.exp)) == 0  # (2)
+    layer = Layer(w_x=symbols("w_x", 1, 8), w_h=symbols("w_h", 2, 8), b=symbols("b", 8))
+    x, state = symbols("x", 1, 1), State(h=symbols("h", 1, 2), c=symbols("c", 1, 2))
+    with running_on_objects():
+        new = sequence.step(layer, x, state)
+    z_t = (x @ layer.w_x + state.h @ layer.w_h + layer.b)[0]  # (1)
+    for k in range(2):
+        i, f, o = (logistic.subs(z, z_t[block + k]) for block in (0, 2, 6))
+        c = f * state.c[0, k] + i * sp.tanh(z_t[4 + k])  # (3), (4)
+        assert vanishes([new.c[0, k] - c])
+        assert vanishes([new.h[0, k] - o * sp.tanh(new.c[0, k])])  # (5)
+
+
+def test_backward_is_the_derivative_of_forward():
+    assert vanishes(differences(layer_problem(2, 3, 1, 1, lengths=(2, 0, 1))))
+
+
+def test_backward_is_the_derivative_of_forward_as_matrices():
+    # Every fifth of the 48 entries has each gate's and each unit's columns among them, and SymPy is done in seconds
+    assert vanishes(differences(layer_problem(2, 1, 2, 2), every=5))
+
+
+@pytest.mark.parametrize("target", [np.array(2), symbols("p", 3)], ids=["label", "vector"])
+def test_cross_entropy_of_the_code(target):
+    y = symbols("y", 3)
+    with running_on_objects():
+        loss, gradient = losses.cross_entropy(y, target), losses.d_cross_entropy(y, target)
+    for k in range(3):
+        assert sp.simplify(gradient[k] - sp.diff(loss, y[k])) == 0
+
+
+@pytest.fixture(scope="module")
+def probes():
+    """Small problems with unequal lengths, and SymPy's gradient of each."""
+    layer, net = layer_problem(2, 2, 1, 1, (2, 1)), network_problem("mean")
+    return {sequence: (layer, sympy_gradient(layer)), network: (net, sympy_gradient(net))}
+
+
+@pytest.mark.parametrize(("module", "equation", "right", "wrong"), FAULTS, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_proof_rejects_a_fault_in_the_code(probes, module, equation, right, wrong):
+    problem, derivatives = probes[network if module in (network, losses) else sequence]
+    with running_on_objects(), planted(module, equation, right, wrong):
+        assert not vanishes(differences(problem, derivatives))
+
+
+def test_gradient_of_the_cost_is_its_derivative(probes):
+    assert vanishes(differences(network_problem("sum"), every=3))
+    for problem, derivatives in probes.values():  # the very ones in which faults were found above
+        assert vanishes(differences(problem, derivatives))
+
+
+# The code, in numbers
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cell_in_float64(seed):
+    case = random_case(seed)
+    case |= {"inputs": case["inputs"][:1], "lengths": np.ones(4, int), "d_outputs": 0 * case["d_outputs"][:1]}
+
+    def gradients(x, h0, c0, d_h, d_c, *weights):
+        layer = Layer(*weights)
+        _, residuals = cell.forward(layer, x[0] @ layer.w_x + layer.b, State(h0, c0))
+        found = cell.backward(layer, residuals, c0, State(d_h, d_c))
+        return {"b": found.d_z.sum(axis=0), "h0": found.d_previous.h, "c0": found.d_previous.c}
+
+    given = [case[name] for name in ("inputs", "h0", "c0", "d_h_n", "d_c_n", "w_x", "w_h", "b")]
+    with jax.enable_x64(True):
+        in_float64 = jax.jit(gradients)(*map(in_double, given))
+    with running_on_objects():
+        on_objects = gradients(*map(reference.rounded, given))
+    expected = layer_reference(case)
+    assert_agrees(in_float64, on_objects, {name: expected[name] for name in in_float64})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_layer_in_float64(seed):
+    case = random_case(seed)
+    assert_agrees(layer_gradients(case, on_objects=False), layer_gradients(case, on_objects=True), layer_reference(case))
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "reduction"),
+    [
+        ("squared_error", "vectors", "mean"),
+        ("squared_error", "vectors", "sum"),
+        ("cross_entropy", "vectors", "sum"),
+        ("cross_entropy", "labels", "mean"),
+    ],
+)
+def test_network_in_float64(loss, kind, reduction):
+    case = random_case(seed=7, loss=loss)
+    labels = case["labels"] if kind == "labels" else None
+    in_float64, on_objects = (network_gradients(case, objects, labels, loss, reduction) for objects in (False, True))
+    assert_agrees(in_float64, on_objects, network_reference(case, loss, reduction, labels))
+
+
+def test_comparison_rejects_a_wrong_number():
+    case = random_case(seed=11)
+    expected, in_float64, on_objects = layer_reference(case), layer_gradients(case, False), layer_gradients(case, True)
+    assert_agrees(in_float64, on_objects, expected)
+    with mock.patch.object(sequence, "_shifted", lambda initial, values: values), pytest.raises(AssertionError, match="at 30 digits"):
+        assert_agrees(in_float64, layer_gradients(case, on_objects=True), expected)  # c_t and h_t for c_{t-1} and h_{t-1}
+    w_h = np.asarray(in_float64["w_h"])
+    slightly_off = in_float64 | {"w_h": w_h + 1e-12 * np.abs(w_h).max()}
+    with pytest.raises(AssertionError, match="in float64"):
+        assert_agrees(slightly_off, on_objects, expected)
+
+
+# The propositions
+
+
+@pytest.fixture(scope="module")
+def question():
+    """T = 4 timesteps, as in the original question, in generic numbers -> run, parameters, some entries, the triangle of each."""
+    generator = np.random.default_rng(3)
+    shapes = [(3, 8), (2, 8), (8,), (2, 2), (2,)]
+
+    def draw(*shape):
+        return high_precision(generic(generator, shape))
+
+    with mpmath.workdps(readings.DIGITS):
+        run = readings.Sequence(inputs=draw(4, 3), targets=draw(4, 2), state=draw(2, 2), shapes=shapes)
+        w = draw(sum(int(np.prod(shape)) for shape in shapes))
+        entries = [0, 21, 26, 37, 42, 45, 49, 52]  # two of each of w_x, w_h, b; then one of w_y and one of b_y
+        return run, w, entries, np.array([readings.triangle(run, w, k) for k in entries])
+
+
+CLOSE = mpmath.mpf(10) ** -25  # differences at a step of 1e-15 err by about its square
+
+
+def distance(a, b):
+    return max(abs(one) for one in np.ravel(a - b))
+
+
+def test_future_has_no_effect_on_the_past_and_the_triangle_sums_to_the_gradient(question):
+    run, w, entries, triangles = question
+    assert all(one == 0 for triangle in triangles for one in triangle[np.triu_indices(4, 1)])
+    assert distance(triangles.sum(axis=(1, 2)), readings.approach_1(run, w, entries)) < CLOSE
+
+
+def test_frozen_is_the_diagonal_and_not_the_gradient(question):
+    run, w, entries, triangles = question
+    deltas = readings.frozen(run, w, entries)
+    assert distance(deltas, np.array([np.diag(triangle) for triangle in triangles])) < CLOSE
+    off = np.abs(deltas.sum(axis=1) - triangles.sum(axis=(1, 2)))
+    assert min(off[:6]) > 1e-4  # the layer's weights
+    assert max(off[6:]) < CLOSE  # the readout's: no state depends on them
+
+
+def test_shared_grows_as_the_document_says(question):
+    run, w, entries, triangles = question
+    leading = readings.shared_leading_term(run, w)
+    remainders = [
+        readings.shared(run, w, entries, step).sum(axis=1) - leading / (2 * step) for step in (mpmath.mpf(10) ** -9, mpmath.mpf(10) ** -12)
+    ]
+    assert abs(leading) > 1e-4
+    assert distance(*remainders) < 1e-7  # the remainder is O(1): at steps a thousandfold apart it is the same number
+    assert min(np.abs(remainders[0][:6] - triangles.sum(axis=(1, 2))[:6])) > 1e-4  # and is not the gradient either
+
+
+def test_paired_and_replayed_are_approach_1_and_rows(question):
+    run, w, entries, triangles = question
+    for step in (mpmath.mpf("0.25"), readings.STEP):  # equal at every step, a large one too
+        paired, replayed = readings.paired(run, w, entries, step), readings.replayed(run, w, entries, step)
+        assert distance(paired, replayed) == 0
+        assert distance(paired.sum(axis=1), readings.approach_1(run, w, entries, step)) < CLOSE  # rounding: 1e-60 / 1e-15
+    assert distance(paired, triangles.sum(axis=2)) < CLOSE
+
+
+def test_untied_is_columns(question):
+    run, w, entries, triangles = question
+    assert distance(readings.untied(run, w, entries), triangles.sum(axis=1)) < CLOSE
+    large = mpmath.mpf("0.25")  # at a finite step it differs from approach 1, as another error term of second order
+    assert distance(readings.untied(run, w, entries, large).sum(axis=1)[:6], readings.approach_1(run, w, entries, large)[:6]) > 1e-4
+
+
+def test_columns_are_what_the_code_adds_at_each_timestep(question):
+    run, w, entries, triangles = question
+    assert distance(terms_of_the_code(run, w)[:, entries[:6]].T, triangles[:6].sum(axis=1)) < CLOSE
+
+
+def test_diagonal_is_what_the_code_adds_without_its_two_carries(question):
+    run, w, entries, triangles = question
+    diagonals = np.array([np.diag(one) for one in triangles[:6]])
+    assert distance(terms_of_the_code(run, w, carries=False)[:, entries[:6]].T, diagonals) < CLOSE
+
+
+@pytest.mark.parametrize("scheme", ["approach_1", "frozen", "shared", "paired", "replayed", "untied"])
+def test_cell_steps_are_those_of_the_table(question, scheme):
+    run, w, entries, _ = question
+    before = run.cell_steps
+    getattr(readings, scheme)(run, w, entries)
+    row = re.search(rf"^\| {scheme.replace('_', ' ')} \| \$([^$]+)\$", DOCUMENT, re.MULTILINE)
+    formula = row[1].replace("2TP", "2*T*P").replace("T(T+1)P", "T*(T+1)*P")
+    assert run.cell_steps - before == sp.sympify(formula).subs({"T": 4, "P": len(entries)})
