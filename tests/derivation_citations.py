@@ -21,14 +21,17 @@ def defined(document: str) -> list[int]:
     return [int(number) for number in re.findall(r"\*\*\((\d+)\)\*\*", document)]
 
 
-def citations(file: str, source: str) -> set[Citation]:
-    """From comments and docstrings."""
+def computed(file: str, source: str) -> set[Citation]:
+    """From comments, each beside the line that computes the equation."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     texts = [token.string for token in tokens if token.type == tokenize.COMMENT]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
-            texts.append(ast.get_docstring(node) or "")
     return {Citation(file, int(number)) for text in texts for number in CITED.findall(text)}
+
+
+def mentioned(file: str, source: str) -> set[Citation]:
+    """From docstrings."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module))]
+    return {Citation(file, int(number)) for node in nodes for number in CITED.findall(ast.get_docstring(node) or "")}
 
 
 def listed(document: str) -> set[Citation]:
@@ -42,13 +45,14 @@ def listed(document: str) -> set[Citation]:
 def faults(document: str, sources: dict[str, str]) -> list[str]:
     """What is wrong with the numbering, one sentence each. ``sources``: file name -> text."""
     numbers = defined(document)
-    cited = set().union(*(citations(file, source) for file, source in sources.items()))
+    stands = set().union(*(computed(file, source) for file, source in sources.items()))
+    cited = stands.union(*(mentioned(file, source) for file, source in sources.items()))
     found = [] if numbers == list(range(1, len(numbers) + 1)) else [f"numbers are not 1, 2, 3, …: {numbers}"]
     found += [f"({one.equation}) is cited in {one.file} and not in the document" for one in sorted(cited) if one.equation not in numbers]
     uncited = set(numbers) - {one.equation for one in cited}
     found += [f"({number}) is in the document and no code cites it" for number in sorted(uncited)]
-    for one in sorted(cited - listed(document)):
+    for one in sorted(stands - listed(document)):
         found.append(f"({one.equation}) stands in {one.file}, and the table does not say so")
-    for one in sorted(listed(document) - cited):
+    for one in sorted(listed(document) - stands):
         found.append(f"({one.equation}) does not stand in {one.file}, as the table says")
     return found
