@@ -1,0 +1,134 @@
+"""What the catalogue is made of: a bug, a family of bugs with a parameter, and when a case can have a bug."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from checks.mutants import TERMS, Modifier
+from checks.mutants_case import Case, blocks
+
+Condition = Callable[[Case], bool]
+
+
+def always(case: Case) -> bool:
+    return True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bug:
+    """One mistake in a backward pass. Its gradient is ``checks.mutants.gradients(case, [bug])``.
+
+    Attributes:
+        name: kebab-case, unique for one case.
+        title: what is wrong, in one phrase.
+        equation: of docs/derivation.md, the one it breaks, as in ``"(9)"``.
+        effect: what it does to the gradient.
+        fix: what the author should do.
+        modifies: place of `checks.mutants.TERMS` -> what becomes of the value there.
+        applies: can this case have it? False where sizes or zeros rule out any effect on any gradient, where shapes or the
+            kind of cost rule the bug out, and where it would be another bug of the catalogue.
+        also: other ways of writing the same mistake, which give the same gradient.
+        parameters: of a member of a family, such as ``{"steps": 3}``.
+    """
+
+    name: str
+    title: str
+    equation: str
+    effect: str
+    fix: str
+    modifies: Mapping[str, Modifier]
+    applies: Condition = always
+    also: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", self.name), self.name
+        assert self.modifies, self.name
+        assert set(self.modifies) <= set(TERMS), self.name
+
+    def __repr__(self) -> str:
+        return f"Bug({self.name})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """Bugs that differ in a parameter. ``values`` are those worth trying on a case; `make` takes any."""
+
+    name: str
+    make: Callable[[Any], Bug]
+    values: Callable[[Case], Iterable[Any]]
+
+    def members(self, case: Case) -> list[Bug]:
+        """Those that this case can have."""
+        return [bug for bug in map(self.make, self.values(case)) if bug.applies(case)]
+
+
+def several_steps(case: Case) -> bool:
+    return case.longest > 1
+
+
+def several_sequences(case: Case) -> bool:
+    return case.sizes["B"] > 1
+
+
+def several_units(case: Case) -> bool:
+    return any(layer.hidden_size > 1 for layer in case.layers)
+
+
+def as_many_inputs_as_units(case: Case) -> bool:
+    """D = H in every layer, so that W_x and W_h may take each other's place."""
+    return all(layer.w_x.shape[0] == layer.hidden_size for layer in case.layers)
+
+
+def padded(case: Case) -> bool:
+    return case.lengths is not None and int(case.lengths.min()) < case.sizes["T"]
+
+
+def final_h(case: Case) -> bool:
+    """An upstream gradient on the final hidden state."""
+    return case.d_final_state is not None and any(bool(state.h.any()) for state in case.d_final_state)
+
+
+def final_c(case: Case) -> bool:
+    """An upstream gradient on the final cell state."""
+    return case.d_final_state is not None and any(bool(state.c.any()) for state in case.d_final_state)
+
+
+def initial_h(case: Case) -> bool:
+    """A hidden state before step 0 that is not zero, in a sequence that has a step 0."""
+    return any(bool(state.h[_started(case)].any()) for state in case.initial_state)
+
+
+def initial_c(case: Case) -> bool:
+    return any(bool(state.c[_started(case)].any()) for state in case.initial_state)
+
+
+def _started(case: Case) -> np.ndarray:
+    return np.full(case.sizes["B"], True) if case.lengths is None else case.lengths > 0
+
+
+def both(first: Condition, second: Condition) -> Condition:
+    return lambda case: first(case) and second(case)
+
+
+def either(first: Condition, second: Condition) -> Condition:
+    return lambda case: first(case) or second(case)
+
+
+def short(number: float) -> str:
+    """Four digits, as names of bugs hold them."""
+    return f"{number:.4g}".replace("+", "")
+
+
+def replace_blocks(array: np.ndarray, gates: str, by: Callable[[np.ndarray], Any]) -> np.ndarray:
+    """A copy of ``array (..., 4H)`` with ``by(block)`` in place of each block named in ``gates``, such as "ifo"."""
+    result = np.array(array, np.float64)
+    for gate, block in zip("ifgo", blocks(result), strict=True):
+        if gate in gates:
+            block[...] = by(block)
+    return result
