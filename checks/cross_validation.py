@@ -140,7 +140,7 @@ def _make_row(
         states_held=held[1],
         verdict=Verdict.of_all(c.verdict for c in comparisons),
         expected_to_agree=expected_to_agree(problem, name, reference),
-        says=WHY.get(name, ""),
+        says=WHY.get(name, "yours"),
         comparisons=tuple(comparisons),
     )
 
