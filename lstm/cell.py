@@ -55,12 +55,16 @@ def forward(layer: Layer, z_x: Array, state: State) -> tuple[State, CellResidual
     return State(h=h, c=c), CellResiduals(gates=gates, c=c)
 
 
-def backward(layer: Layer, residuals: CellResiduals, c_previous: Array, d_state: State) -> CellGradients:
+def backward(
+    layer: Layer, residuals: CellResiduals, c_previous: Array, d_state: State, w_h_transposed: Array | None = None
+) -> CellGradients:
     """The gradient at the new state -> the gradients at the pre-activations and at the previous state.
 
     ``d_state.h`` and ``d_state.c`` are *all* of the cost's dependence on h_t and c_t that does not
-    pass through this timestep: upstream gradients plus what flows back from t + 1.
+    pass through this timestep: upstream gradients plus what flows back from t + 1. ``w_h_transposed (4H, R)`` spares a
+    loop over time the transposing of ``layer.w_h`` at every timestep.
     """
+    w_h_transposed = layer.w_h.T if w_h_transposed is None else w_h_transposed
     gate, candidate, output = _activations(layer)
     i, f, g, o = split_gates(layer, residuals.gates)
     d_h = d_state.h
@@ -91,8 +95,15 @@ def backward(layer: Layer, residuals: CellResiduals, c_previous: Array, d_state:
         d_c_previous = d_c_previous if layer.coupled else d_c_previous + d_z_f * p_f
     d_z = jnp.concatenate([d_z_i, d_z_g, d_z_o] if layer.coupled else [d_z_i, d_z_f, d_z_g, d_z_o], axis=-1)
     # Reverse of: z = z_x + matmul(h, w_h)
-    d_h_previous = matmul(d_z, layer.w_h.T)  # (15)
+    d_h_previous = matmul(d_z, w_h_transposed)  # (15)
     return CellGradients(d_z=d_z, d_c=d_c, d_previous=State(h=d_h_previous, c=d_c_previous))
+
+
+def new_c(layer: Layer, gates: Array, c_previous: Array) -> Array:
+    """The cell state that `forward` computed, once more: cheaper than keeping it beside c_{t-1}."""
+    i, f, g, _ = split_gates(layer, gates)
+    c = f * c_previous + i * g  # (4)
+    return c if layer.clip is None else _clip(c, layer.clip.bound)  # (40)
 
 
 def split_gates(layer: Layer, gates: Array) -> tuple[Array, Array, Array, Array]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lstm import cell
 from lstm.activations import activation
 from lstm.cell import CellResiduals
+from lstm.loops import scan_in_place
 from lstm.parameters import Array, Gradients, Layer, Masks, State, pytree
 from lstm.precision import accumulate, flat, matmul
 
@@ -25,9 +26,9 @@ class Residuals:
 
     inputs: Array  # (T, B, D)  as the matrix product saw them: masked, and zero past each sequence's length
     initial_state: State  # (B, R), (B, H)
-    cells: CellResiduals  # (T, B, 4H), (T, B, H)
+    gates: Array  # (T, B, 4H)  see CellResiduals
     h: Array  # (T, B, R)  the outputs
-    c: Array | None  # (T, B, H)  c_t after zoneout; None where that is what the cell computed
+    c_previous: Array  # (T, B, H)  the cell state that each timestep started from
     valid: Array | None  # (T, B, 1) booleans, or None where every timestep counts
     masks: Masks
 
@@ -54,18 +55,17 @@ def forward(
         inputs = jnp.where(valid, inputs, 0)  # padding may hold anything, NaN included
     inputs = _masked(inputs, masks.inputs)  # (37)
     timesteps, batch, _ = inputs.shape
-    z_x = (matmul(flat(inputs), layer.w_x) + layer.b).reshape(timesteps, batch, -1)  # (1), for all t at once
+    x_w = matmul(flat(inputs), layer.w_x).reshape(timesteps, batch, -1)  # (1), for all t at once
 
     def one_step(state, at_t):
-        z_x_t, valid_t, masks_t = at_t
-        new_state, residuals = _masked_cell(layer, z_x_t, state, masks_t)
+        x_w_t, valid_t, masks_t = at_t
+        new_state, kept = _masked_cell(layer, x_w_t + layer.b, state, masks_t)
         new_state = _hold(valid_t, new_state, state)  # (26)
-        return new_state, (new_state.h, residuals, None if masks_t.zoneout_c is None else new_state.c)
+        return new_state, (kept.gates, new_state.h, state.c)
 
-    final_state, (h, cells, c) = jax.lax.scan(one_step, initial_state, (z_x, valid, masks))
+    final_state, (gates, h, c_previous) = scan_in_place(one_step, initial_state, (x_w, valid, masks))
     outputs = h if valid is None else jnp.where(valid, h, 0)
-    residuals = Residuals(inputs=inputs, initial_state=initial_state, cells=cells, h=outputs, c=c, valid=valid, masks=masks)
-    return outputs, final_state, residuals
+    return outputs, final_state, Residuals(inputs, initial_state, gates, outputs, c_previous, valid, masks)
 
 
 def backward(
@@ -75,14 +75,15 @@ def backward(
     valid, masks = residuals.valid, residuals.masks
     if valid is not None:
         d_outputs = jnp.where(valid, d_outputs, 0)
-    c_previous = _shifted(residuals.initial_state.c, residuals.cells.c if residuals.c is None else residuals.c)
+    w_h_transposed = layer.w_h.T  # once, not at every timestep
 
     # Reverse of one_step
     def one_step_reversed(d_state, at_t):
-        cell_t, c_previous_t, d_output_t, valid_t, masks_t = at_t
+        gates_t, c_previous_t, d_output_t, valid_t, masks_t = at_t
+        cell_t = CellResiduals(gates=gates_t, c=cell.new_c(layer, gates_t, c_previous_t))
         d_new = State(h=d_state.h + d_output_t, c=d_state.c)  # (9)
         d_computed = State(h=_left(masks_t.zoneout_h, d_new.h), c=_left(masks_t.zoneout_c, d_new.c))  # (39)
-        d = cell.backward(layer, cell_t, c_previous_t, d_computed)
+        d = cell.backward(layer, cell_t, c_previous_t, d_computed, w_h_transposed)
         d_previous = State(
             h=_plus_kept(_masked(d.d_previous.h, masks_t.recurrent), masks_t.zoneout_h, d_new.h),
             c=_plus_kept(d.d_previous.c, masks_t.zoneout_c, d_new.c),
@@ -92,10 +93,9 @@ def backward(
         found = (d_z, d_h if layer.projection is not None else None, (d_new.h, d.d_c) if internals else None)
         return _hold(valid_t, d_previous, d_state), found
 
-    d_initial_state, (d_z, d_h, inside) = jax.lax.scan(
-        one_step_reversed, d_final_state, (residuals.cells, c_previous, d_outputs, valid, masks), reverse=True
-    )
-    d_layer = _parameter_gradients(layer, residuals, c_previous, d_z, d_h)
+    over = (residuals.gates, residuals.c_previous, d_outputs, valid, masks)
+    d_initial_state, (d_z, d_h, inside) = scan_in_place(one_step_reversed, d_final_state, over, reverse=True)
+    d_layer = _parameter_gradients(layer, residuals, d_z, d_h)
     d_inputs = matmul(flat(d_z), layer.w_x.T).reshape(residuals.inputs.shape)  # (19)
     gradients = Gradients(layers=d_layer, inputs=_masked(d_inputs, masks.inputs), initial_state=d_initial_state)  # (20)
     if not internals:
@@ -118,7 +118,7 @@ def _masked_cell(layer: Layer, z_x_t: Array, state: State, masks_t: Masks) -> tu
     return mixed, residuals
 
 
-def _parameter_gradients(layer: Layer, residuals: Residuals, c_previous: Array, d_z: Array, d_h: Array | None) -> Layer:
+def _parameter_gradients(layer: Layer, residuals: Residuals, d_z: Array, d_h: Array | None) -> Layer:
     """The sums over time (8), one plain matrix product each, after the reverse scan."""
     h_previous = _masked(_shifted(residuals.initial_state.h, residuals.h), residuals.masks.recurrent)
     changes = {
@@ -126,14 +126,15 @@ def _parameter_gradients(layer: Layer, residuals: Residuals, c_previous: Array, 
         "w_h": accumulate(h_previous, d_z),  # (17)
         "b": flat(d_z).sum(axis=0),  # (18)
     }
+    c = cell.new_c(layer, residuals.gates, residuals.c_previous)
     if layer.peepholes is not None:  # (33)
         blocks = jnp.split(d_z, len(layer.gates), axis=-1)
-        seen = [c_previous] * (len(layer.gates) - 2) + [residuals.cells.c]
+        seen = [residuals.c_previous] * (len(layer.gates) - 2) + [c]
         without_g = [block for block, gate in zip(blocks, layer.gates, strict=True) if gate != "g"]
         changes["peepholes"] = jnp.stack([flat(d * c).sum(axis=0) for d, c in zip(without_g, seen, strict=True)])
     if layer.projection is not None:  # (36)
-        o = cell.split_gates(layer, residuals.cells.gates)[3]
-        projected = o * activation(layer.activations.output).forward(residuals.cells.c)
+        o = cell.split_gates(layer, residuals.gates)[3]
+        projected = o * activation(layer.activations.output).forward(c)
         changes["projection"] = accumulate(projected, d_h)
     return dataclasses.replace(layer, **changes)
 
