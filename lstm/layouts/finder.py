@@ -47,8 +47,13 @@ class Finder(Capacity):
         for slot in slots:  # peepholes, where each gate's are an array of their own: all or none
             peepholes = [slot.name(piece) for piece in pieces if piece.sources == ("peephole",)]
             required += peepholes if any(name in arrays for name in peepholes) else []
-        check_names(self.name, arrays, required, [slot.name(piece) for slot in slots for piece in pieces])
+        check_names(self.name, arrays, required, [slot.name(piece) for slot in slots for piece in pieces], self._names_above(slots, pieces))
         return slots, pieces
+
+    def _names_above(self, slots: Sequence[Slot], pieces: Sequence[Piece]) -> list[str]:
+        """What one more level's arrays would be called: the names that a file with a gap between its levels meant."""
+        text = self.naming.numbered(slots[-1].level + 1)
+        return [dataclasses.replace(slot, level_text=text).name(piece) for slot in slots for piece in pieces]
 
     def solve(
         self, slots: Sequence[Slot], pieces: Sequence[Piece], arrays: Mapping[str, np.ndarray], given: Mapping[str, Any]
@@ -89,9 +94,11 @@ class Finder(Capacity):
         kinds = [[direction for level, direction, _ in found if level == number] for number in range(found[-1][0] + 1)]
         return self.naming.slots(kinds)
 
-    def lone_direction(self, given: Mapping[str, Any]) -> str:
-        """Where an axis stacks the directions and has one entry, which direction that is."""
-        return "forward"
+    def stacked_directions(self, name: str, count: int, given: Mapping[str, Any]) -> list[str]:
+        """The directions along an array's axis for them, of which there are ``count``."""
+        if count > 2:
+            raise BadInput(f"{name}: expected 1 or 2 directions along its axis for them; got {count}")
+        return ["forward", "reverse"][:count]
 
     def _named(self, keys: Iterable[str], pieces: Sequence[Piece]) -> list[Slot]:
         return self.naming.find(keys, pieces, "reverse" in self.holds, self.uniform)
@@ -109,8 +116,6 @@ class Finder(Capacity):
             slots = [dataclasses.replace(slot, level=level) for level in range(counts["layers"][0]) for slot in slots]
         if "directions" in counts:
             count, name = counts["directions"]
-            if count > 2:
-                raise BadInput(f"{name}: expected 1 or 2 directions along its axis for them; got shape {arrays[name].shape}")
-            directions = ["forward", "reverse"] if count == 2 else [self.lone_direction(given)]
+            directions = self.stacked_directions(name, count, given)
             slots = [dataclasses.replace(slot, direction=direction) for slot in slots for direction in directions]
         return slots

@@ -77,6 +77,7 @@ FLAX_NNX_OPTIMIZED = Layout(
         Piece("{level}{direction}dense_h/kernel", ("h", "i f g o")),
         Piece("{level}{direction}dense_h/bias", ("i f g o",)),
     ),
+    naming=Naming(forward_of_two="forward_rnn/cell/", reverse="backward_rnn/cell/"),  # as `Bidirectional` has them
     activations=_FLAX_ACTIVATIONS,
     axes="BTD",
 )

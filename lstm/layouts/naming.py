@@ -118,8 +118,10 @@ def shown(name: str) -> str:
     return name if name.isprintable() and len(name) <= 100 else ascii(name)[:100]
 
 
-def check_names(layout: str, keys: Iterable[str], required: Sequence[str], possible: Iterable[str]) -> None:
-    """Every required name is there and no unknown one is; where one is missing or unknown, the near one is named."""
+def check_names(
+    layout: str, keys: Iterable[str], required: Sequence[str], possible: Iterable[str], suggested: Iterable[str] = ()
+) -> None:
+    """Every required name is there and none that is not possible; the message names a near one, of the possible or ``suggested``."""
     keys = list(keys)
     known = set(possible) | set(required)
     unknown = [key for key in keys if key not in known]
@@ -130,6 +132,6 @@ def check_names(layout: str, keys: Iterable[str], required: Sequence[str], possi
             came = f"{shown(near[0])}, perhaps misspelt" if near else listed or "no arrays"
             raise BadInput(f"{name}: expected an array of this name, for the layout {layout}; got {came}")
     for key in unknown:
-        near = difflib.get_close_matches(key, sorted(known.difference(keys)), n=1)
+        near = difflib.get_close_matches(key, sorted(known.union(suggested).difference(keys)), n=1)
         hint = f"did you mean {near[0]}?" if near else "no array of the layout has a name like it"
         raise BadInput(f"{shown(key)}: expected only arrays of the layout {layout}; got this name too; {hint}")

@@ -43,11 +43,15 @@ class OnnxLayout(Layout):
             "input_forget": int(any(layer.coupled for *_, layer in found)),
         }
 
-    def lone_direction(self, given: Mapping[str, Any]) -> str:
-        """Without the attribute, W's first axis says which; given, the two must agree."""
-        if given["direction"] == "bidirectional":
-            raise BadInput("W: expected 2 directions along axis 0, since the direction is bidirectional; got 1")
-        return given["direction"] or "forward"
+    def stacked_directions(self, name: str, count: int, given: Mapping[str, Any]) -> list[str]:
+        """Those that the attribute says, if there are as many; without the attribute, forward or both."""
+        if given["direction"] is None:
+            return super().stacked_directions(name, count, given)
+        expected = 2 if given["direction"] == "bidirectional" else 1
+        if count != expected:
+            said = f"since direction is {given['direction']}"
+            raise BadInput(f"{name}: expected {expected} along its axis of directions, {said}; got {count}")
+        return ["forward", "reverse"] if expected == 2 else [given["direction"]]
 
     def is_coupled(self, arrays: Mapping[Piece, np.ndarray | None], given: Mapping[str, Any]) -> bool:
         return given["input_forget"] == 1
