@@ -3,10 +3,11 @@
 Everything here sees only a forward cost; nothing knows how the gradient was derived.
 """
 
+from checks.assertion import assert_gradients as assert_gradients
 from checks.autodiff import autodiff as autodiff
 from checks.compare import Comparison as Comparison, compare as compare
 from checks.complex_step import complex_step as complex_step
-from checks.cross_validation import assert_gradients as assert_gradients, cross_validate as cross_validate
+from checks.cross_validation import cross_validate as cross_validate
 from checks.estimate import Estimate as Estimate, Status as Status
 from checks.full_sequence import full_sequence as full_sequence
 from checks.function_check import check_function as check_function

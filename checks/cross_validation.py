@@ -17,7 +17,7 @@ import numpy as np
 from checks.autodiff import autodiff
 from checks.compare import Comparison, compare
 from checks.complex_step import complex_step
-from checks.estimate import Estimate, Status, flatten, max_relative_error
+from checks.estimate import Estimate, Status, max_relative_error
 from checks.full_sequence import full_sequence
 from checks.per_timestep import READINGS, per_timestep
 from checks.problem import Cost, Problem
@@ -167,20 +167,3 @@ def describe(problem: Cost) -> dict[str, Any]:
 
 def _errors(estimate: Estimate) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(estimate.error_estimate)]
-
-
-def assert_gradients(gradients: Any, problem: Cost) -> None:
-    """For test suites: nothing if ``gradients`` is the gradient of ``problem``, else an AssertionError with the report.
-
-    Args:
-        gradients: a pytree like ``problem.parameters``, in float32 or float64; it is judged in its own precision.
-        problem: the cost; `Problem.from_network` makes one from a network and its data.
-    """
-    reference = choose_reference(problem)
-    assert reference.confirmed, reference.note
-    candidate_dtype = flatten(gradients).dtype
-    precision = np.float32 if np.float32 in (candidate_dtype, problem.dtype) else np.float64
-    rounding = rounding_tolerance(problem, precision)
-    row = _row_of_candidate(problem, "gradients", gradients, reference, rounding)
-    report = Report(problem=describe(problem), rows=(row,), reference=reference.name, verdict=row.verdict, note=reference.note)
-    assert row.verdict is Verdict.AGREES, f"\n{report}"

@@ -35,9 +35,14 @@ def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
         problem: the cost; its magnitudes are computed in float64.
         dtype: the candidate's precision; default the problem's own.
     """
-    unit_roundoff = float(np.finfo(dtype or problem.dtype).eps) / 2
+    return tolerance_of(problem, gradient_and_magnitudes(problem)[1], dtype or problem.dtype)
+
+
+def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
+    """`rounding_tolerance`, the magnitudes known."""
+    unit_roundoff = float(np.finfo(dtype).eps) / 2
     factor = LAMBDA * np.sqrt(roundings(problem)) * unit_roundoff
-    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes(problem))]
+    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes)]
 
 
 def roundings(problem: Cost) -> int:
@@ -51,17 +56,24 @@ def roundings(problem: Cost) -> int:
     return 2 * timesteps * (contraction + OTHER_OPERATIONS) + rows
 
 
-def magnitudes(problem: Cost) -> Any:
-    """Σ_t |∂C/∂w^(t)| for every parameter, in float64: the size of what is added up, cancellation undone."""
+def gradient_and_magnitudes(problem: Cost) -> tuple[Any, Any]:
+    """Σ_t ∂C/∂w^(t), which is the gradient, and Σ_t |∂C/∂w^(t)|, the size of what is added up, cancellation undone.
+
+    Both by automatic differentiation in float64, pytrees of NumPy arrays like the parameters.
+    """
     problem = problem.astype(np.float64)
     with problem.scope():
         if not isinstance(problem, Problem) or problem.timesteps * problem.size > LARGEST_UNTIED:
-            gradient = jax.jit(jax.grad(problem.cost))(problem.parameters)
-            return jax.tree.map(lambda leaf: np.abs(leaf) * np.sqrt(problem.steps_per_cost), gradient)
-        return jax.tree.map(np.asarray, jax.jit(lambda p: _untied_magnitudes(problem, p))(problem.parameters))
+            gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(problem.cost))(problem.parameters))
+            return gradient, jax.tree.map(lambda leaf: np.abs(leaf) * np.sqrt(problem.steps_per_cost), gradient)
+        terms = jax.jit(lambda p: _untied_terms(problem, p))(problem.parameters)
+        terms = jax.tree.map(np.asarray, terms)
+    return jax.tree.map(lambda leaf: leaf.sum(axis=0), terms), jax.tree.map(lambda leaf: np.abs(leaf).sum(axis=0), terms)
 
 
-def _untied_magnitudes(problem: Problem, parameters: Any) -> Any:
+def _untied_terms(problem: Problem, parameters: Any) -> Any:
+    """∂C/∂w^(t) for every t: the gradient with respect to a copy of the parameters per timestep, T along the first axis."""
+
     def cost_of_copies(copies):
         def body(carry, at_t):
             t, copy = at_t
@@ -73,7 +85,7 @@ def _untied_magnitudes(problem: Problem, parameters: Any) -> Any:
         return jax.lax.scan(body, (start, jnp.zeros(())), (times, copies))[0][1]
 
     copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (problem.timesteps, *np.shape(leaf))), parameters)
-    return jax.tree.map(lambda leaf: jnp.abs(leaf).sum(axis=0), jax.grad(cost_of_copies)(copies))
+    return jax.grad(cost_of_copies)(copies)
 
 
 def _start(problem: Problem) -> Any:

@@ -1,0 +1,51 @@
+"""`assert_gradients`, for test suites: quick, so that a suite can call it hundreds of times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from checks.compare import compare
+from checks.cross_validation import Reference, choose_reference, describe
+from checks.directional import directional_checks
+from checks.estimate import flatten, max_relative_error
+from checks.problem import Cost
+from checks.report import Report, Row
+from checks.tolerance import gradient_and_magnitudes, tolerance_of
+from checks.verdict import Verdict
+
+
+def assert_gradients(gradients: Any, problem: Cost) -> None:
+    """Nothing if ``gradients`` is the gradient of ``problem``, else an AssertionError that carries the report.
+
+    The reference is automatic differentiation in float64, confirmed by differences of the cost along random directions;
+    where that fails, the full `cross_validate` reference. It knows nothing of the hand-written backward pass.
+
+    Args:
+        gradients: a pytree like ``problem.parameters``, in float32 or float64; it is judged in its own precision, or in
+            the problem's if that is lower.
+        problem: the cost; `Problem.from_network` makes one from a network and its data.
+    """
+    gradient, magnitudes = gradient_and_magnitudes(problem)
+    double = problem.astype(np.float64)
+    reference = Reference("autodiff", gradient, gradient, True, "")
+    if not all(one.agrees for one in directional_checks(double, gradient)):
+        reference = choose_reference(problem)
+    assert reference.confirmed, reference.note
+    precision = np.float32 if np.float32 in (flatten(gradients).dtype, problem.dtype) else np.float64
+    # Twice: the reference rounds too
+    allowed = [2 * room for room in tolerance_of(problem, magnitudes, precision)]
+    comparisons = compare(problem, gradients, reference.value, allowed)
+    row = Row(
+        name="gradients",
+        max_relative_error=max_relative_error(gradients, reference.value),
+        cell_steps=problem.steps_per_cost,
+        states_held=problem.steps_per_cost,
+        verdict=Verdict.of_all(one.verdict for one in comparisons),
+        expected_to_agree=True,
+        says="yours",
+        comparisons=tuple(comparisons),
+    )
+    report = Report(problem=describe(problem), rows=(row,), reference=reference.name, verdict=row.verdict, note=reference.note)
+    assert row.verdict is Verdict.AGREES, f"\n{report}"
