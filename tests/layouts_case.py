@@ -24,7 +24,7 @@ Results = tuple[Any, Any, Any]  # outputs, h_n, c_n
 class Peer(NamedTuple):
     """A framework's LSTM, set up. Its shapes are its own: nothing here comes from the layout."""
 
-    layout: str
+    layout: str | Layout
     weights: Mapping[str, tuple[int, ...]]  # names and shapes as the framework has them
     data: Mapping[str, tuple[int, ...]]  # shapes of inputs, h0, c0, outputs
     run: Callable[[Any, Any, Any, Any], Results]  # weights, inputs, h0, c0 -> outputs, h_n, c_n
@@ -53,7 +53,8 @@ def draw(rng: np.random.Generator, peer: Peer) -> Case:
     given = {name: data[name] for name in ("inputs", "h0", "c0")}
     results = {"outputs": data["outputs"], "h_n": data["h0"], "c_n": data["c0"]}
     given |= normal({f"d_{name}": array.shape for name, array in results.items()})
-    return Case(LAYOUTS[peer.layout], peer.attributes, weights, given, compute(peer, weights, given))
+    layout = LAYOUTS[peer.layout] if isinstance(peer.layout, str) else peer.layout
+    return Case(layout, peer.attributes, weights, given, compute(peer, weights, given))
 
 
 def compute(peer: Peer, weights: Arrays, given: Arrays) -> Arrays:

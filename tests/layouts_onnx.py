@@ -15,6 +15,35 @@ from layouts_peers import by_torch
 SIZES = {"W": (4 * H, D), "R": (4 * H, H), "B": (8 * H,), "P": (3 * H,)}
 
 
+def functions(torch: Any, names: tuple[str, str, str]) -> list[Any]:
+    """The operator's activations f, g, h, with its default alpha and beta."""
+    known = {
+        "Sigmoid": torch.sigmoid,
+        "Tanh": torch.tanh,
+        "Relu": torch.relu,
+        "Softsign": torch.nn.functional.softsign,
+        "HardSigmoid": lambda z: torch.clamp(0.2 * z + 0.5, 0, 1),
+    }
+    return [known[name] for name in names]
+
+
+def equations(weights: Any, inputs: Any, H_t: Any, C_t: Any, activations: list[Any], input_forget: int) -> tuple[list[Any], Any, Any]:
+    """The documentation's equations for one direction, whose ``weights`` these are; ``inputs`` in the order in which it sees them."""
+    f, g, h = activations
+    W, R = weights["W"], weights["R"]
+    Wb, Rb = weights["B"].split(4 * H) if "B" in weights else (0, 0)
+    Pi, Po, Pf = weights["P"].split(H) if "P" in weights else (0, 0, 0)
+    outputs = []
+    for X_t in inputs:
+        z_i, z_o, z_f, z_c = (X_t @ W.T + H_t @ R.T + Wb + Rb).split(H, dim=-1)
+        i_t = f(z_i + Pi * C_t)
+        f_t = 1 - i_t if input_forget else f(z_f + Pf * C_t)
+        C_t = f_t * C_t + i_t * g(z_c)
+        H_t = f(z_o + Po * C_t) * h(C_t)
+        outputs.append(H_t)
+    return outputs, H_t, C_t
+
+
 def onnx_peer(
     direction: str = "forward",
     peepholes: bool = False,
@@ -25,55 +54,34 @@ def onnx_peer(
 ) -> Peer:
     """``batch_major``: the operator's attribute layout = 1."""
     torch = pytest.importorskip("torch")
-    directions = 2 if direction == "bidirectional" else 1
-    functions = {
-        "Sigmoid": torch.sigmoid,
-        "Tanh": torch.tanh,
-        "Relu": torch.relu,
-        "Softsign": torch.nn.functional.softsign,
-        "HardSigmoid": lambda z: torch.clamp(0.2 * z + 0.5, 0, 1),
-    }
-    f, g, h = (functions[name] for name in activations)
-
-    def one_direction(weights: Any, at: int, inputs: Any, H_t: Any, C_t: Any) -> tuple[list[Any], Any, Any]:
-        """The documentation's equations, for one direction; ``inputs`` one by one in the order in which it sees them."""
-        W, R = weights["W"][at], weights["R"][at]
-        Wb, Rb = weights["B"][at].split(4 * H) if "B" in weights else (0, 0)
-        Pi, Po, Pf = weights["P"][at].split(H) if "P" in weights else (0, 0, 0)
-        outputs = []
-        for X_t in inputs:
-            z_i, z_o, z_f, z_c = (X_t @ W.T + H_t @ R.T + Wb + Rb).split(H, dim=-1)
-            i_t = f(z_i + Pi * C_t)
-            f_t = 1 - i_t if input_forget else f(z_f + Pf * C_t)
-            C_t = f_t * C_t + i_t * g(z_c)
-            H_t = f(z_o + Po * C_t) * h(C_t)
-            outputs.append(H_t)
-        return outputs, H_t, C_t
+    backwards = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
 
     def run(weights: Any, inputs: Any, h0: Any, c0: Any) -> Results:
         inputs, h0, c0 = (array.swapaxes(0, 1) if batch_major else array for array in (inputs, h0, c0))
         found = []
-        for at in range(directions):
-            backwards = direction == "reverse" or at == 1
-            steps = list(inputs)[::-1] if backwards else list(inputs)
-            outputs, h_n, c_n = one_direction(weights, at, steps, h0[at], c0[at])
-            found.append((torch.stack(outputs[::-1] if backwards else outputs), h_n, c_n))
+        for at, back in enumerate(backwards):
+            own = {name: array[at] for name, array in weights.items()}
+            steps = list(inputs)[:: -1 if back else 1]
+            outputs, h_n, c_n = equations(own, steps, h0[at], c0[at], functions(torch, activations), input_forget)
+            found.append((torch.stack(outputs[:: -1 if back else 1]), h_n, c_n))
         outputs, h_n, c_n = (torch.stack(parts, dim=axis) for parts, axis in zip(zip(*found, strict=True), (1, 0, 0), strict=True))
         if batch_major:  # (T, directions, B, H) -> (B, T, directions, H)
             return outputs.permute(2, 0, 1, 3), h_n.swapaxes(0, 1), c_n.swapaxes(0, 1)
         return outputs, h_n, c_n
 
     present = ["W", "R", *(["B"] if bias else []), *(["P"] if peepholes else [])]
-    state = (B, directions, H) if batch_major else (directions, B, H)
-    data = {
-        "inputs": (B, T, D) if batch_major else (T, B, D),
-        "outputs": (B, T, directions, H) if batch_major else (T, directions, B, H),
-        "h0": state,
-        "c0": state,
-    }
     attributes = {"direction": direction, "input_forget": input_forget, "activations": list(activations)}
-    weights = {name: (directions, *SIZES[name]) for name in present}
-    return Peer("onnx-batch-major" if batch_major else "onnx", weights, data, run, attributes, by_torch)
+    weights = {name: (len(backwards), *SIZES[name]) for name in present}
+    layout = "onnx-batch-major" if batch_major else "onnx"
+    return Peer(layout, weights, data_shapes(len(backwards), batch_major), run, attributes, by_torch)
+
+
+def data_shapes(directions: int, batch_major: bool) -> dict[str, tuple[int, ...]]:
+    """As the operator's documentation has them."""
+    state = (B, directions, H) if batch_major else (directions, B, H)
+    inputs = (B, T, D) if batch_major else (T, B, D)
+    outputs = (B, T, directions, H) if batch_major else (T, directions, B, H)
+    return {"inputs": inputs, "outputs": outputs, "h0": state, "c0": state}
 
 
 def model(peer: Peer, dtype: Any) -> Any:

@@ -28,23 +28,11 @@ def keras(
     package = pytest.importorskip("keras")
     assert package.backend.backend() == "jax"
 
-    def lstm_layer() -> Any:
-        function = jax.numpy.tanh if activation == "tanh" and not own_tanh else activation
-        options = {"use_bias": use_bias, "recurrent_activation": gate, "activation": function}
-        return package.layers.LSTM(H, return_sequences=True, return_state=True, dtype="float64", **options)
-
-    layers, variables = [], []  # variables: for each layer, our name of each of its variables
-    with jax.enable_x64(True):
-        for level in range(levels):
-            layer = package.layers.Bidirectional(lstm_layer(), dtype="float64") if bidirectional else lstm_layer()
-            layer.build((B, T, (H * (1 + bidirectional)) if level else D))
-            prefix = f"{level}/" if levels > 1 else ""
-            halves = [("", layer)]
-            if bidirectional:
-                halves = [("forward_layer/", layer.forward_layer), ("backward_layer/", layer.backward_layer)]
-            layers.append(layer)
-            variables.append([f"{prefix}{half}{one.name}" for half, part in halves for one in part.trainable_variables])
-            assert len(variables[-1]) == len(layer.trainable_variables)
+    function = jax.numpy.tanh if activation == "tanh" and not own_tanh else activation
+    options = {"use_bias": use_bias, "recurrent_activation": gate, "activation": function}
+    built = [_keras_layer(package, H * (1 + bidirectional) if level else D, bidirectional, options) for level in range(levels)]
+    layers = [layer for layer, _ in built]
+    variables = [[("" if levels == 1 else f"{level}/") + name for name in names] for level, (_, names) in enumerate(built)]
 
     def run(weights: Any, inputs: Any, h0: Any, c0: Any) -> Results:
         states, outputs, final = iter(each_state(h0, c0)), inputs, []
@@ -60,6 +48,17 @@ def keras(
     weights = {name: tuple(variable.shape) for name, variable in pairs}
     attributes = {"recurrent_activation": gate, "activation": activation}
     return Peer("keras", weights, data("BTD", levels, 1 + bidirectional), run, attributes)
+
+
+def _keras_layer(package: Any, features: int, bidirectional: bool, options: dict[str, Any]) -> tuple[Any, list[str]]:
+    """A layer, and the names of its trainable variables in their order: Keras's own, those of two directions after their attribute's."""
+    with jax.enable_x64(True):
+        layer = package.layers.LSTM(H, return_sequences=True, return_state=True, dtype="float64", **options)
+        layer = package.layers.Bidirectional(layer, dtype="float64") if bidirectional else layer
+        layer.build((B, T, features))
+    halves = ("forward_layer", "backward_layer") if bidirectional else ()
+    names = [f"{half}/{one.name}" for half in halves for one in getattr(layer, half).trainable_variables]
+    return layer, names or [one.name for one in layer.trainable_variables]
 
 
 def torch_lstm(levels: int = 1, bidirectional: bool = False, projected: bool = False, bias: bool = True) -> Peer:

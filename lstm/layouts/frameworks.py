@@ -135,10 +135,9 @@ class CanonicalLayout(Layout):
         }
 
     def is_coupled(self, arrays: Mapping[Piece, np.ndarray | None], given: Mapping[str, Any]) -> bool:
-        """Three gate blocks in place of four?"""
-        found = {piece.sources[0]: array for piece, array in arrays.items() if array is not None and array.ndim}
-        hidden_size = found["projection" if "projection" in found else "h"].shape[0]
-        return found["h"].shape[-1] == 3 * hidden_size
+        """Three gate blocks in place of four? (Arrays that are no matrices are refused later.)"""
+        shapes = {piece.sources[0]: array.shape for piece, array in arrays.items() if array is not None and array.ndim == 2}
+        return "h" in shapes and shapes["h"][1] == 3 * shapes.get("projection", shapes["h"])[0]
 
     def read_configuration(self, given: Mapping[str, Any]) -> Configuration:
         clip = None if given["clip"] is None else CellClip(given["clip"], given["clip_derivative"])

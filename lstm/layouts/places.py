@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -22,6 +22,8 @@ def describe(name: str, index: tuple[int, ...], codes: Codes) -> str:
     if name not in codes.of:
         return f"{name}[{', '.join(map(str, index))}]" if index else name
     array = codes.of[name]
+    if array[index] < 0:
+        return f"{name}[{', '.join(map(str, index))}, unused]"
     entry = codes.decoded(array[index].reshape(1))
     told = _values(entry, Decoded._fields)
     slots, fields, copies = codes.mixture(array)
@@ -39,7 +41,8 @@ def explained(name: str, codes: Codes) -> list[str]:
     array = codes.of[name]
     slices = [_slices(array, codes, axis) for axis in range(array.ndim)]
     constant = [one for one in Decoded._fields if all(_constant(part, one) for pair in slices for part in pair)]
-    heading = _values(slices[0][0], [one for one in constant if one in ("slot", "field", "gate")], first=True)
+    used = _values(slices[0][0], [one for one in constant if one in ("slot", "field", "gate")])
+    heading = {one: values[slices[0][0].slot >= 0] for one, values in used.items()}
     if len(codes.slots) == 1:
         heading.pop("slot", None)
     lines = [f"{name}, shape {array.shape}: {_words(heading, codes, 'gate ')}".removesuffix(": ")]
@@ -48,31 +51,35 @@ def explained(name: str, codes: Codes) -> list[str]:
         told = [one for one in Decoded._fields if one not in constant and np.array_equal(getattr(first, one), getattr(last, one))]
         if ("source" in told or "copy" in told) and "field" in constant:
             told.append("field")
-        for start, stop in _runs(_values(first, told)):
-            words = _words(_values(Decoded(*(one[start:stop] for one in first)), told), codes, "gate ")
+        runs = {"unused": first.slot < 0} | _values(first, told) if told else {}
+        for start, stop in _runs(runs):
+            words = _words({one: values[start:stop] for one, values in runs.items()}, codes, "gate ")
             where = f"{label} {_range(np.arange(start, stop))}"
             lines.append(f"  {where:16} {words}".rstrip())
     return lines
 
 
 def _slices(array: np.ndarray, codes: Codes, axis: int) -> tuple[Decoded, Decoded]:
-    """The entries along an axis, at the first and at the last of all other indices. What differs is not this axis's to say."""
-    first, last = (codes.decoded(array[tuple(slice(None) if at == axis else end for at in range(array.ndim))]) for end in (0, -1))
-    return first, last
+    """The entries along an axis, through the first and through the last used entry. What differs is not this axis's to say."""
+    used = np.flatnonzero(array >= 0)[[0, -1]]
+    first, last = (
+        array[tuple(slice(None) if at == axis else where for at, where in enumerate(np.unravel_index(one, array.shape)))] for one in used
+    )
+    return codes.decoded(first), codes.decoded(last)
 
 
 def _constant(decoded: Decoded, attribute: str) -> bool:
-    values = getattr(decoded, attribute)
-    return bool((values == values[0]).all())
+    values = getattr(decoded, attribute)[decoded.slot >= 0]
+    return bool((values == values[:1]).all())
 
 
-def _values(decoded: Decoded, attributes: list[str] | tuple[str, ...], first: bool = False) -> Values:
-    return {one: getattr(decoded, one)[:1] if first else getattr(decoded, one) for one in attributes}
+def _values(decoded: Decoded, attributes: Iterable[str]) -> Values:
+    return {one: getattr(decoded, one) for one in attributes}
 
 
 def _runs(told: Values) -> Iterator[tuple[int, int]]:
     """Where slot, field, copy and gate stay the same, as far as they are told."""
-    columns = [values for one, values in told.items() if one in ("slot", "field", "copy", "gate")]
+    columns = [values for one, values in told.items() if one in ("unused", "slot", "field", "copy", "gate")]
     size = len(next(iter(told.values()), ()))
     changes = np.zeros(max(size - 1, 0), bool)
     for values in columns:
@@ -84,11 +91,10 @@ def _runs(told: Values) -> Iterator[tuple[int, int]]:
 def _words(told: Values, codes: Codes, before_gate: str = "") -> str:
     """Of entries that share slot, field, copy and gate: those, and their units and sources."""
     words = []
+    if "unused" in told and told["unused"][0]:
+        return "unused, since f = 1 - i"
     if "slot" in told:
-        slot = int(told["slot"][0])
-        if slot < 0:
-            return "unused, since f = 1 - i"
-        words.append(_layer(slot, codes))
+        words.append(_layer(int(told["slot"][0]), codes))
     if "gate" in told and told["gate"][0] >= 0:
         words.append(before_gate + GATES[int(told["gate"][0])])
     if "unit" in told:
