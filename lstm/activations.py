@@ -19,6 +19,7 @@ from lstm.validation import BadInput
 class Activation(NamedTuple):
     forward: Callable[[Any], Any]  # z -> a
     derivative: Callable[[Any], Any]  # a -> act'(z)
+    tanh_scale: float | None = None  # s, if act(z) = s tanh(s z) + (1 - s)
 
 
 def sigmoid(z: Any) -> Any:
@@ -83,8 +84,8 @@ def hard_sigmoid(slope: float) -> Activation:
 
 
 ACTIVATIONS = {
-    "sigmoid": Activation(sigmoid, sigmoid_derivative),
-    "tanh": Activation(tanh, tanh_derivative),
+    "sigmoid": Activation(sigmoid, sigmoid_derivative, tanh_scale=0.5),
+    "tanh": Activation(tanh, tanh_derivative, tanh_scale=1.0),
     "identity": Activation(identity, identity_derivative),
     "relu": Activation(relu, relu_derivative),
     "softsign": Activation(softsign, softsign_derivative),
