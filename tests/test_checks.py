@@ -13,7 +13,7 @@ import pytest
 from network_cases import Case, draw
 
 import checks
-from checks import Status, Verdict, cross_validation
+from checks import Status, Verdict
 from checks.estimate import flatten
 
 CASE = Case(T=3, B=2, D=4, H=3, K=5, lengths=(3, 1))
@@ -37,23 +37,6 @@ def report_of(dtype: str) -> checks.Report:
 
 
 READINGS = {"float64": checks.READINGS, "float32": ("frozen", "paired")}
-
-
-@pytest.fixture
-def _computed_once(monkeypatch):
-    """The reference and the tolerance of a problem, which `assert_gradients` works out afresh in every call."""
-    for name in ("choose_reference", "rounding_tolerance"):
-        monkeypatch.setattr(cross_validation, name, functools.partial(once, getattr(cross_validation, name)))
-
-
-KEPT: dict = {}
-
-
-def once(function, problem, *arguments):
-    key = (function.__name__, id(problem), *map(str, arguments))
-    if key not in KEPT:
-        KEPT[key] = function(problem, *arguments)
-    return KEPT[key]
 
 
 def planted(gradients, leaf: int, index: tuple[int, ...], amount: float):
@@ -92,7 +75,6 @@ def test_every_array_with_one_entry_off_by_a_millionth_is_caught_and_the_entry_n
         assert wrong[0].max_error == pytest.approx(amount, rel=1e-6)
 
 
-@pytest.mark.usefixtures("_computed_once")
 def test_assert_gradients_raises_the_report_with_the_entry_in_words():
     problem, gradients = problem_of(), gradients_of()
     checks.assert_gradients(gradients, problem)
@@ -110,7 +92,6 @@ def test_assert_gradients_raises_the_report_with_the_entry_in_words():
     assert message.count("disagrees:") == 1
 
 
-@pytest.mark.usefixtures("_computed_once")
 def test_assert_gradients_judges_float32_as_float32():
     """Correct float32 gradients pass; the same ones off by a thousandth of the largest entry do not."""
     gradients, problem = gradients_of("float32"), problem_of("float64")

@@ -109,8 +109,10 @@ def compiled(case: Case) -> Compiled:
         gradients = jax.vmap(functools.partial(gradient, parameters))(keys, sizes)  # the first one undisturbed
         return jax.tree.map(lambda many: jnp.sqrt(((many[1:] - many[0]) ** 2).mean(axis=0)) / TAU, gradients)
 
-    magnitudes = jax.jit(lambda p: tolerance._untied_magnitudes(problem, p))
-    return Compiled(problem, jax.jit(jax.grad(problem.cost)), magnitudes, jax.jit(reach))
+    def magnitudes(parameters):
+        return jax.tree.map(lambda terms: jnp.abs(terms).sum(axis=0), tolerance._untied_terms(problem, parameters))
+
+    return Compiled(problem, jax.jit(jax.grad(problem.cost)), jax.jit(magnitudes), jax.jit(reach))
 
 
 def furthest(case: Case, flat: np.ndarray, fault: float = 0.0) -> float:
