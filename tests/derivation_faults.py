@@ -53,6 +53,8 @@ STEP_FAULTS = [
     (sequence, 38, "state.h, new.h", "seen.h, new.h"),
     (sequence, 38, "state.c, new.c", "new.c, state.c"),
     (cell, 40, "c = _clip(c, layer.clip.bound)", "c = c"),
+    (cell, 2, '"g" else gate', '"o" else gate'),
+    (cell, None, "+ (1 - scale)", "+ scale"),  # (2), (3): right for sigmoid, wrong for tanh
 ]
 
 # In the reverse pass of a variant, by the probe (a name of test_derivation_members) in which the fault must show

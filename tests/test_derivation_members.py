@@ -46,9 +46,9 @@ def probe(problem: SymbolicProblem, every: int = 1, **context: Any) -> Probe:
     return Probe(problem, sympy_gradient(problem, every), every, **context)
 
 
-def with_everything(coupled: bool, timesteps: int, lengths: tuple[int, ...], D: int = 1, H: int = 1, R: int = 1) -> SymbolicProblem:
-    """Peepholes, projection and all four masks."""
-    layer = layer_of("l", D, H, R, coupled=coupled, peepholes=True)
+def with_everything(coupled: bool, timesteps: int, lengths: tuple[int, ...], sizes: Any = (1, 1, 1), **options: Any) -> SymbolicProblem:
+    """Peepholes, projection and all four masks; ``sizes`` D, H, R."""
+    layer = layer_of("l", *sizes, coupled=coupled, peepholes=True, **options)
     return stack_problem((layer,), timesteps, lengths, (masks_of(layer, timesteps, len(lengths)),))
 
 
@@ -87,13 +87,13 @@ def clipped(seed: int, derivative: str = "true") -> tuple[Probe, tuple[bool, ...
 PROBES: dict[str, Callable[[], Probe]] = {
     "peepholes": lambda: probe(with_everything(False, 2, (2, 1))),
     "coupled": lambda: probe(with_everything(True, 2, (2,))),
-    "matrices": lambda: probe(with_everything(False, 1, (1,), D=2, H=2, R=3), every=3),
-    "coupled matrices": lambda: probe(with_everything(True, 1, (1,), D=2, H=2, R=3), every=3),
+    "matrices": lambda: probe(with_everything(False, 1, (1,), (2, 2, 3)), every=3),
+    "coupled standard activations": lambda: probe(with_everything(True, 1, (1,), (2, 2, 3), activations=Activations()), every=3),
     "internals": internals,
     "straight through": straight_through,
     "clipped": lambda: clipped(seed=3)[0],
-    "directions": lambda: probe(stack_problem((Bidirectional(layer_of("f", 1), layer_of("r", 1)),), 3, (2, 1))),
-    "layers": lambda: probe(stack_problem((Reversed(layer_of("r", 1)), layer_of("f", 1)), 3, (2,)), every=7),
+    "directions": lambda: probe(stack_problem((Bidirectional(layer_of("f", 1), layer_of("r", 1, coupled=True)),), 3, (2, 1))),
+    "layers": lambda: probe(stack_problem((Reversed(layer_of("r", 1, 1, 1)), layer_of("f", 1)), 3, (2,)), every=7),
 }
 
 
