@@ -21,7 +21,9 @@ def described(value: Any) -> str:
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         text = repr(value)
         return text if len(text) <= 60 else text[:57] + "..."
-    return f"{type(value).__name__} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        return f"an array of shape {value.shape}"
+    return type(value).__name__
 
 
 def numbers(name: str, value: Any) -> Any:
