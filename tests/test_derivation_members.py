@@ -64,7 +64,7 @@ def straight_through() -> Probe:
         return clipping_by(lambda s: s + CutOff(s))
 
     with context():
-        return probe(stack_problem((clipped_layer("straight_through"),), 2, (2,)), every=2, context=context)
+        return probe(stack_problem((clipped_layer("straight_through"),), 2, (2,)), every=3, context=context)
 
 
 def clipped_layer(derivative: str, **options: Any) -> Any:
@@ -81,7 +81,7 @@ def clipped(seed: int, derivative: str = "true") -> tuple[Probe, tuple[bool, ...
 
     with context() as outcomes:  # with the standard activations, so that comparisons can be decided
         problem = stack_problem((clipped_layer(derivative, activations=Activations()),), 2, (2,))
-    return probe(problem, every=2, context=context), tuple(outcomes)
+    return probe(problem, every=3, context=context), tuple(outcomes)
 
 
 PROBES: dict[str, Callable[[], Probe]] = {
