@@ -114,11 +114,13 @@ def noise_of_values(costs: np.ndarray, dtype: Any) -> float:
 
 
 def cost_noise(problem: Cost) -> float:
-    """The standard deviation of the rounding error in the cost, measured along a line."""
-    with problem.scope():
-        cost = jax.jit(lambda vector: problem.cost(problem.unflatten(vector)))
-        costs = np.array([float(cost(point)) for point in noise_points(problem)])
-    return noise_of_values(costs, problem.dtype)
+    """The standard deviation of the rounding error in the cost, measured along a line, once for each problem."""
+    if "noise" not in problem.memo:
+        with problem.scope():
+            cost = jax.jit(lambda vector: problem.cost(problem.unflatten(vector)))
+            costs = np.array([float(cost(point)) for point in noise_points(problem)])
+        problem.memo["noise"] = noise_of_values(costs, problem.dtype)
+    return problem.memo["noise"]
 
 
 def noise_of_difference(problem: Cost, cost_deviation: float, step: float) -> np.ndarray:

@@ -28,11 +28,13 @@ class Cost:
         parameters: pytree of arrays, all float32 or all float64.
         function: parameters -> scalar, traceable by JAX; None in a `Problem`.
         gradients: parameters -> pytree like them: the hand-written gradient under test, if there is one.
+        memo: what has been computed of this very problem and is needed again (its noise, its magnitudes).
     """
 
     parameters: Any
     function: Callable[[Any], Any] | None = None
     gradients: Callable[[Any], Any] | None = None
+    memo: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_parameters(self.parameters)
@@ -86,7 +88,7 @@ class Cost:
 
     def astype(self, dtype: Any) -> Any:
         """The same problem with every floating-point array in another precision."""
-        changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self)}
+        changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self) if field.init}
         return dataclasses.replace(self, **changes)
 
 

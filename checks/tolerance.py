@@ -59,9 +59,14 @@ def roundings(problem: Cost) -> int:
 def gradient_and_magnitudes(problem: Cost) -> tuple[Any, Any]:
     """Σ_t ∂C/∂w^(t), which is the gradient, and Σ_t |∂C/∂w^(t)|, the size of what is added up, cancellation undone.
 
-    Both by automatic differentiation in float64, pytrees of NumPy arrays like the parameters.
+    Both by automatic differentiation in float64, pytrees of NumPy arrays like the parameters; computed once for each problem.
     """
-    problem = problem.astype(np.float64)
+    if "magnitudes" not in problem.memo:
+        problem.memo["magnitudes"] = _gradient_and_magnitudes(problem.astype(np.float64))
+    return problem.memo["magnitudes"]
+
+
+def _gradient_and_magnitudes(problem: Cost) -> tuple[Any, Any]:
     with problem.scope():
         if not isinstance(problem, Problem) or problem.timesteps * problem.size > LARGEST_UNTIED:
             gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(problem.cost))(problem.parameters))

