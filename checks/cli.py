@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from checks.cli_arguments import add_json, positive, seed
+from checks.cli_files import add_file_commands
 from lstm import LOSSES, BadInput
 
 
@@ -22,45 +25,25 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1; got {text}")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 0; got {text}")
-    return value
-
-
-_positive.__name__ = _seed.__name__ = "integer"  # argparse names the type in "invalid … value"
-
-
 def parser() -> argparse.ArgumentParser:
     main_parser = _Parser(prog="lstm-check", description="Is this gradient of an LSTM right, and if not, where is it wrong?")
     commands = main_parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
     _add_demo(commands)
+    add_file_commands(commands)
     return main_parser
 
 
 def _add_demo(commands: Any) -> None:
     words = "check the 4-timestep network of the original question every way, and answer the question"
     demo = commands.add_parser("demo", help=words, description=words[0].upper() + words[1:] + ".")
-    demo.add_argument("--timesteps", type=_positive, default=4, metavar="T")
-    demo.add_argument("--hidden", type=_positive, default=8, metavar="H", help="cell size")
-    demo.add_argument("--batch", type=_positive, default=1, metavar="B")
+    demo.add_argument("--timesteps", type=positive, default=4, metavar="T")
+    demo.add_argument("--hidden", type=positive, default=8, metavar="H", help="cell size")
+    demo.add_argument("--batch", type=positive, default=1, metavar="B")
     demo.add_argument("--loss", choices=tuple(LOSSES), default="squared_error")
     demo.add_argument("--dtype", choices=("float64", "float32"), default="float64")
-    demo.add_argument("--seed", type=_seed, default=0, help="of the random weights")
-    _add_json(demo)
+    demo.add_argument("--seed", type=seed, default=0, help="of the random weights")
+    add_json(demo)
     demo.set_defaults(run=_run_demo)
-
-
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", metavar="PATH", help="write the machine-readable report to PATH (- for stdout)")
 
 
 def _run_demo(arguments: argparse.Namespace) -> Any:
@@ -94,7 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = run(arguments)
         _show(report, arguments.json)
+        sys.stdout.flush()
     except BadInput as error:
         print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # somebody read the first lines and left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return report.verdict.exit_code

@@ -1,0 +1,143 @@
+"""The commands about files of arrays: ``verify``, ``export`` and ``layout``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from checks.cli_arguments import (
+    activations_of,
+    add_axes,
+    add_json,
+    add_layout,
+    add_variant,
+    attributes_of,
+    clip_of,
+    layout_of,
+    positive,
+    seed,
+)
+from checks.verdict import Verdict
+from lstm import LOSSES
+
+PRECISIONS = ("float64", "float32", "float16", "bfloat16")
+
+
+def add_file_commands(commands: Any) -> None:
+    _add_verify(commands)
+    _add_export(commands)
+    _add_layout_command(commands)
+
+
+def _command(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
+
+
+def _add_verify(commands: Any) -> None:
+    verify = _command(commands, "verify", "check the gradients in a file, made by any program, against the oracle's")
+    verify.add_argument("file", metavar="FILE", help=".npz, .safetensors or .json")
+    add_layout(verify)
+    add_axes(verify)
+    verify.add_argument("--loss", choices=tuple(LOSSES), help="the cost, where the file has targets")
+    verify.add_argument("--reduction", choices=("mean", "sum"), default="mean", help="of the cost (default mean)")
+    add_variant(verify)
+    words = "judge as if computed in this precision (default: the coarsest in the file)"
+    verify.add_argument("--precision", choices=PRECISIONS, help=words)
+    verify.add_argument("--exhaustive", action="store_true", help="confirm the oracle by differences in every entry")
+    verify.add_argument("--seed", type=seed, default=0, help="of the sample of entries that confirms the oracle")
+    add_json(verify)
+    verify.set_defaults(run=_run_verify)
+
+
+def _run_verify(arguments: argparse.Namespace) -> Any:
+    from checks.candidate import Reading
+    from checks.verify import verify
+
+    reading = Reading(
+        layout=layout_of(arguments),
+        axes=arguments.axes,
+        attributes=attributes_of(arguments),
+        activations=activations_of(arguments),
+        clip=clip_of(arguments),
+        loss=arguments.loss,
+        reduction=arguments.reduction,
+    )
+    precision = _dtype(arguments.precision)
+    return verify(arguments.file, reading, exhaustive=arguments.exhaustive, seed=arguments.seed, precision=precision)
+
+
+def _dtype(name: str | None) -> Any:
+    if name != "bfloat16":
+        return name
+    import ml_dtypes
+
+    return ml_dtypes.bfloat16
+
+
+def _add_export(commands: Any) -> None:
+    export = _command(commands, "export", "write golden vectors: a random network, data, and every gradient")
+    export.add_argument("--out", required=True, metavar="FILE", help=".npz, .safetensors or .json")
+    add_layout(export, attributes=False)
+    add_axes(export)
+    for flag, default, words in (
+        ("timesteps", 7, "T"), ("batch", 3, "B"), ("inputs", 4, "D, input features"), ("hidden", 5, "H, cell size"),
+        ("layers", 1, "how many"),
+    ):  # fmt: skip
+        export.add_argument(f"--{flag}", type=positive, default=default, metavar="N", help=f"{words} (default {default})")
+    export.add_argument("--bidirectional", action="store_true", help="two directions")
+    export.add_argument("--reverse", action="store_true", help="one direction, from the last timestep to the first")
+    export.add_argument("--projection", type=positive, metavar="R", help="a projection to R features")
+    export.add_argument("--peepholes", action="store_true")
+    export.add_argument("--coupled", action="store_true", help="f = 1 - i")
+    add_variant(export)
+    export.add_argument("--lengths", action="store_true", help="sequences of different lengths")
+    export.add_argument("--loss", choices=tuple(LOSSES), help="a cost with a readout, in place of upstream gradients")
+    export.add_argument("--reduction", choices=("mean", "sum"), default="mean", help="of the cost (default mean)")
+    export.add_argument("--outputs", type=positive, default=2, metavar="K", help="predictions of the readout (default 2)")
+    export.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    export.add_argument("--seed", type=seed, default=0, help="of the random numbers")
+    add_json(export)
+    export.set_defaults(run=_run_export)
+
+
+def _run_export(arguments: argparse.Namespace) -> Any:
+    from checks.export import ExportOptions, export
+
+    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
+    given |= {"layout": layout_of(arguments), "clip": clip_of(arguments), "layout_file": arguments.layout_file}
+    del given["activations"]
+    activations = activations_of(arguments)
+    return export(arguments.out, ExportOptions(**given, **({} if activations is None else {"activations": activations})))
+
+
+def _add_layout_command(commands: Any) -> None:
+    layout = _command(commands, "layout", "print what a layout takes the arrays of a file to be")
+    layout.add_argument("file", metavar="FILE", help=".npz, .safetensors or .json")
+    add_layout(layout)
+    add_json(layout)
+    layout.set_defaults(run=_run_layout)
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """A layout's reading of a file, in lines of text."""
+
+    layout: str
+    text: str
+    verdict: Verdict = Verdict.AGREES
+
+    def to_json(self) -> dict[str, Any]:
+        return {"layout": self.layout, "reading": self.text.splitlines()}
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _run_layout(arguments: argparse.Namespace) -> Explained:
+    from checks.array_file import read_arrays
+    from checks.candidate_reading import weights_of
+
+    layout = layout_of(arguments)
+    weights = weights_of(read_arrays(arguments.file), layout)
+    return Explained(layout.name, layout.explain(weights, attributes_of(arguments)))

@@ -1,0 +1,136 @@
+"""Is the oracle's own gradient right on this very input? Asked of autodiff in full, and of differences entry by entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from checks.autodiff import autodiff
+from checks.estimate import flatten, max_relative_error
+from checks.full_sequence import full_sequence
+from checks.perturbation import default_step, extrapolate, noise_of_values
+from checks.problem import Cost
+
+MOST_ENTRIES, FEWEST_ENTRIES = 48, 6
+NOISE_SAMPLES = 12
+USELESS = 0.01  # of the largest entry: differences this uncertain say nothing
+AFFORDABLE = 3e9  # parameters times timesteps of all sequences, times entries: some seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """What was asked, and what came of it. Errors in units of the gradient's largest entry."""
+
+    confirmed: bool
+    autodiff_error: float
+    entries: int  # compared with differences
+    of: int
+    differences_error: float
+    claimed_error: float  # the largest that the differences claim to have themselves
+    seed: int
+    note: str = ""
+
+    @property
+    def sentence(self) -> str:
+        if self.note:
+            return self.note
+        how_many = f"all {self.of:,}" if self.entries == self.of else f"{self.entries} of {self.of:,}"
+        chosen = "" if self.entries == self.of else f", drawn with seed {self.seed}"
+        if not self.claimed_error < USELESS:
+            claim = f"Full-sequence differences cannot tell: their own error is {self.claimed_error:.0e} here."
+        else:
+            claim = f"It is within {self.differences_error:.0e} of full-sequence differences in {how_many} entries{chosen}."
+        return (
+            f"its own gradient {'is confirmed' if self.confirmed else 'is NOT confirmed'} on this input, in units of its largest "
+            f"entry: it is within {self.autodiff_error:.0e} of automatic differentiation in every entry. {claim}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"sentence": self.sentence}
+
+
+def confirm(problem: Cost, gradients: Any, allowed: Any, *, rows: int, exhaustive: bool = False, seed: int = 0) -> Confirmation:
+    """Hold the gradient of a float64 cost against what sees only its forward pass.
+
+    Args:
+        gradients: like ``problem.parameters``.
+        allowed: like them: what rounding in float64 may do to each entry of a correct gradient.
+        rows: T B, which with the number of parameters says what a forward pass costs.
+        exhaustive: difference every entry, not a random sample.
+        seed: of the sample.
+    """
+    gradient, room = flatten(gradients), flatten(allowed)
+    by_autodiff = autodiff(problem).value
+    agrees = np.abs(flatten(by_autodiff) - gradient) <= 2 * room
+    if exhaustive:
+        chosen = np.arange(problem.size)
+        estimate = full_sequence(problem)
+        value, error = flatten(estimate.value), flatten(estimate.error_estimate)
+    else:
+        count = int(np.clip(AFFORDABLE / (problem.size * rows), FEWEST_ENTRIES, MOST_ENTRIES))
+        chosen = sample_entries([np.size(leaf) for leaf in jax.tree.leaves(problem.parameters)], count, seed)
+        with np.errstate(over="ignore", invalid="ignore"):  # a cost of 1e200 has differences, but no measurable noise
+            value, error = differences_at(problem, chosen)
+    close = np.abs(value - gradient[chosen]) <= error + room[chosen]
+    scale = max(float(np.abs(gradient).max()), float(np.finfo(np.float64).tiny))
+    return Confirmation(
+        confirmed=bool(agrees.all() and close.all()),
+        autodiff_error=max_relative_error(by_autodiff, gradients),
+        entries=len(chosen),
+        of=problem.size,
+        differences_error=float(np.abs(value - gradient[chosen]).max()) / scale,
+        claimed_error=float(np.max(error)) / scale,
+        seed=seed,
+    )
+
+
+def sample_entries(sizes: list[int], count: int, seed: int) -> np.ndarray:
+    """Indices into the flat parameters: as many from each array as from any other, and all different."""
+    generator = np.random.default_rng(seed)
+    starts = np.cumsum([0, *sizes[:-1]])
+    chosen: set[int] = set()
+    order = generator.permutation(len(sizes))
+    for draw in range(4 * count):
+        if len(chosen) == min(count, sum(sizes)):
+            break
+        leaf = order[draw % len(sizes)]
+        chosen.add(int(starts[leaf] + generator.integers(sizes[leaf])))
+    return np.array(sorted(chosen))
+
+
+def differences_at(problem: Cost, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient at a few entries by central differences at two steps, extrapolated, and how far off it may be.
+
+    One compiled function, the cost with one entry replaced, is called 4 times for each entry, and `NOISE_SAMPLES` times along
+    a line to measure the cost's own rounding. The parameters are copied for one call at a time.
+    """
+    flat = problem.flat
+    step = default_step(problem.dtype)
+    generator = np.random.default_rng(0)
+    line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) * np.maximum(1, np.abs(flat))
+    # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
+    offsets = np.arange(NOISE_SAMPLES) * np.sqrt(float(np.finfo(flat.dtype).eps))
+    with problem.scope():
+        on_device = jnp.asarray(flat), jnp.asarray(line)
+
+        @jax.jit
+        def cost(flat, line, offset, index, value):
+            return problem.cost(problem.unflatten((flat + offset * line).at[index].set(value)))
+
+        def difference(index: int, size: float) -> float:
+            moved = size * max(1.0, abs(float(flat[index])))
+            ends = [flat[index] + moved, flat[index] - moved]
+            costs = [float(cost(*on_device, 0.0, index, end)) for end in ends]
+            return (costs[0] - costs[1]) / float(ends[0] - ends[1])
+
+        along = [float(cost(*on_device, offset, 0, flat[0] + offset * line[0])) for offset in offsets]
+        at_step = np.array([difference(index, step) for index in entries])
+        at_double = np.array([difference(index, 2 * step) for index in entries])
+    noise = noise_of_values(np.array(along), problem.dtype)
+    deviation = noise / (np.sqrt(2) * step * np.maximum(1, np.abs(flat[entries])))
+    # The deviation comes from a dozen samples, and of all the entries drawn not one may fall outside by chance: twice the claim
+    return extrapolate(at_step, at_double, 2 * deviation)

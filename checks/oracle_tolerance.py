@@ -1,0 +1,167 @@
+"""How far from the truth each number of a *correct* implementation may be, in the precision that it computes in.
+
+Two things make a correct gradient inexact. With u the unit roundoff and λ = 8:
+
+**Sums over time.** A weight's gradient is G = Σ x δ over n = T B terms. Rounding products and partial sums costs, unless
+with probability 2 exp(-λ²/2), at most λ √n u Σ |x| |δ| (Higham and Mary, SIAM J. Sci. Comput. 41, 2019): the same matrix
+product over magnitudes. A rounding is no constant u but spread over [-u, u], with standard deviation u / √3, whence √(n/3).
+
+**Everything before.** x and δ themselves are computed, and one timestep's rounding travels through all the others: h_{t-1}
+through W_h forward, δ_t through W_hᵀ backward. Following magnitudes through |W_h| would multiply what in truth cancels, and
+say nothing at T = 100. Instead the rounding itself is followed: at every place where arithmetic rounds, a random number of
+the size of that rounding is added, forward and backward (`checks.rounding_noise`), and the whole is run again. The spread of
+the result, over `SAMPLES` runs, is its standard deviation, and already knows the saturation, the cancellation and the exploding of
+this very input. It is linear in u as long as u is small, so it is measured at u = 2^-30 in float64, and scaled.
+
+What is added where, as standard deviations:
+
+    a sum of m products, none over time  √(m/3) u (√Σ p² + |Σ p|)   partial sums in an order that the values know nothing of
+    an activation's value                u (sigmoid), 2 u |a| (others)
+    its derivative a (1 - a), 1 - a²     2 u, absolutely: computed from the rounded a, so saturation keeps this error
+    c_t                                  u (|f c| + |i g| + |c|)
+    δ_t                                  4 u |δ|                     a product of five factors
+    dc_t                                 4 u (|dc_t| + |dc_{t+1}|)
+
+Few samples leave the standard deviation of one entry uncertain. The error of entry (r, c) is a sum of x_r δ_c, so variances
+look like (row) x (column); each entry gets at least the product of its row's and its column's means over the mean of all.
+
+Allowed is λ (u + u₆₄) times the two, root of the sum of squares; u₆₄ is for the oracle, which rounds in float64. What
+underflows in the candidate's precision is allowed for by its smallest normal number, once for each term of the sum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+import lstm
+from checks.case import OracleCase
+from checks.rounding_strand import VIRTUAL, Strand, noise, product_rounding, times
+from lstm.levels import apart, directions, together, together_as_layers
+
+LAMBDA = 8.0
+SAMPLES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Allowed:
+    """Absolute tolerances, each array shaped like what it is for."""
+
+    outputs: np.ndarray
+    final_state: tuple[Any, ...]
+    gradients: lstm.CostGradients
+
+
+class RoundingModel:
+    """The spread of a correct implementation's results on one case, in units of u. See the module's own text."""
+
+    def __init__(self, case: OracleCase, *, samples: int = SAMPLES, seed: int = 0):
+        self.case = case
+        self.generator = np.random.default_rng(seed)
+        # What overflows here is no tolerance, and `checks.verify_compare` says so
+        with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+            self.strands = [
+                [Strand(d.layer, d.reversed, case.valid, s) for d, s in zip(directions(level), apart(level, states), strict=True)]
+                for level, states in zip(case.layers, case.initial_state, strict=True)
+            ]
+            self.true = self._run(None)
+            # Squares of a gradient of 1e-170 would underflow: errors are taken in units of each array's largest entry
+            scales = jax.tree.map(lambda leaf: float(np.abs(leaf).max()) or 1.0, self.true)
+            squares = None
+            for _ in range(samples):
+                found = self._run(self.generator)
+                error = jax.tree.map(lambda a, b, scale: ((a - b) / (VIRTUAL * scale)) ** 2, found, self.true, scales)
+                squares = error if squares is None else jax.tree.map(np.add, squares, error)
+            self.local, self.terms = self._local()
+            deviations = jax.tree.map(lambda square, scale: scale * np.sqrt(_pooled(square / samples)), squares, scales)
+            self.spread = jax.tree.map(np.hypot, deviations, self.local)
+
+    def allowed(self, dtype: Any) -> Allowed:
+        """For results computed in ``dtype``."""
+        about = ml_dtypes.finfo(dtype)
+        factor = LAMBDA * (float(about.eps) + float(np.finfo(np.float64).eps)) / 2
+        smallest = float(about.tiny)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = jax.tree.map(lambda spread, terms: factor * spread + smallest * terms, self.spread, self.terms)
+        outputs, final_state, gradients = found
+        return Allowed(outputs=outputs, final_state=final_state, gradients=gradients)
+
+    def _run(self, generator: np.random.Generator | None) -> tuple[np.ndarray, tuple, lstm.CostGradients]:
+        """Outputs, final state and gradients, disturbed by the generator; without one, the truth."""
+        outputs = self.case.inputs
+        finals = []
+        for level, strands in zip(self.case.layers, self.strands, strict=True):
+            ran = [strand.forward(outputs, generator) for strand in strands]
+            outputs = np.concatenate([each[0] for each in ran], axis=-1)
+            finals.append(together(level, [each[1] for each in ran]))
+        top = outputs
+        d_outputs, d_readout = self._upstream(outputs, generator)
+        d_layers, d_states = [], []
+        for number in reversed(range(len(self.strands))):
+            level, strands = self.case.layers[number], self.strands[number]
+            widths = np.cumsum([strand.layer.recurrent_size for strand in strands])[:-1]
+            ends = apart(level, None if self.case.d_final_state is None else self.case.d_final_state[number])
+            parts = zip(strands, np.split(d_outputs, widths, axis=-1), ends, strict=True)
+            back = [strand.backward(d, end, generator) for strand, d, end in parts]
+            d_outputs = sum(each.inputs for each in back)
+            d_layers.insert(0, together_as_layers(level, [each.layers for each in back]))
+            d_states.insert(0, together(level, [each.initial_state for each in back]))
+        network = lstm.Network(tuple(d_layers), d_readout)
+        return top, tuple(finals), lstm.CostGradients(network=network, inputs=d_outputs, initial_state=tuple(d_states))
+
+    def _upstream(self, outputs: np.ndarray, generator: np.random.Generator | None) -> tuple[np.ndarray, Any]:
+        """The gradient on the outputs, given or the cost's own; and the readout's."""
+        case = self.case
+        if not case.is_cost:
+            d_outputs = np.zeros_like(outputs) if case.d_outputs is None else case.d_outputs
+            return np.where(case.valid[:, :, None], d_outputs, 0), None
+        y = outputs
+        if case.readout is not None:
+            y = times(outputs, case.readout.w) + case.readout.b
+            y = y + noise(generator, product_rounding(outputs, case.readout.w) + np.abs(case.readout.b))
+        weights = case.loss_weights
+        d_y = np.asarray(jax.grad(lambda y: (lstm.LOSSES[case.loss].forward(y, jnp.asarray(case.targets)) * weights).sum())(y))
+        # The probabilities of a softmax, or y itself, round by some u of theirs before the target is subtracted
+        size = np.abs(y) if case.loss == "squared_error" else np.ones_like(y)
+        d_y = d_y + noise(generator, 2 * np.abs(d_y) + 2 * size * weights[:, :, None])
+        self.d_y = d_y
+        if case.readout is None:
+            return d_y, None
+        d_outputs = times(d_y, case.readout.w.T) + noise(generator, product_rounding(d_y, case.readout.w.T))
+        flat = outputs.reshape(-1, outputs.shape[-1])
+        return d_outputs, lstm.Readout(w=flat.T @ d_y.reshape(len(flat), -1), b=d_y.sum(axis=(0, 1)))
+
+    def _local(self) -> tuple[tuple, tuple]:
+        """√(n/3) Σ |x| |δ| of each entry, and n, the terms that may underflow: trees like what `_run` returns."""
+        outputs, finals, gradients = self.true
+        terms = jax.tree.map(lambda leaf: 8.0, self.true)  # elsewhere a handful of products
+        layers, layer_terms = [], []
+        for level, strands in zip(self.case.layers, self.strands, strict=True):
+            found = [strand.local() for strand in strands]
+            layers.append(together_as_layers(level, [each[0] for each in found]))
+            layer_terms.append(together_as_layers(level, [each[1] for each in found]))
+        readout, readout_terms = gradients.network.readout, terms[2].network.readout
+        if readout is not None:
+            count = int(self.case.valid.sum())
+            flat, d_y = np.abs(outputs.reshape(-1, outputs.shape[-1])), np.abs(self.d_y.reshape(-1, self.d_y.shape[-1]))
+            readout = lstm.Readout(w=np.sqrt(count / 3) * (flat.T @ d_y), b=np.sqrt(count / 3) * d_y.sum(axis=0))
+            readout_terms = jax.tree.map(lambda leaf: float(count), readout)
+        magnitudes = jax.tree.map(np.abs, (outputs, finals, gradients))
+        local = dataclasses.replace(magnitudes[2], network=lstm.Network(tuple(layers), readout))
+        count_of = dataclasses.replace(terms[2], network=lstm.Network(tuple(layer_terms), readout_terms))
+        return (magnitudes[0], magnitudes[1], local), (terms[0], terms[1], count_of)
+
+
+def _pooled(variances: np.ndarray) -> np.ndarray:
+    """At least (row's mean) (column's mean) / (mean): see the module's own text."""
+    flat = variances.reshape(-1, variances.shape[-1]) if variances.ndim > 1 else variances.reshape(-1, 1)
+    mean = flat.mean()
+    if not 0 < mean < np.inf:
+        return variances
+    separable = flat.mean(axis=1, keepdims=True) * (flat.mean(axis=0, keepdims=True) / mean)
+    return np.maximum(variances, separable.reshape(variances.shape))

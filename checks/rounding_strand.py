@@ -1,0 +1,164 @@
+"""One layer in one direction under `checks.oracle_tolerance`: its sums of products, and the disturbances that each run draws."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from checks.rounding_noise import Disturbance, Upstream, disturbed_backward, disturbed_forward, undisturbed
+from lstm import Gradients, Layer, State
+
+VIRTUAL = 2.0**-30  # far above float64's own rounding, far below where the response bends
+
+Generator = np.random.Generator | None
+
+
+def product_rounding(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The standard deviation, in units of u, of the rounding in a b, the terms of each sum in no particular order."""
+    scale = float(np.abs(a).max()) or 1.0  # the square of a tiny or huge upstream gradient would leave float64
+    squares = times(np.square(a / scale), np.square(b))
+    return np.sqrt(b.shape[0] / 3) * (scale * np.sqrt(squares) + np.abs(times(a, b)))
+
+
+def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(…, M) times (M, N) as one plain product: NumPy's own loops over the leading axes."""
+    return (rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], matrix.shape[-1])
+
+
+def noise(generator: Generator, size: np.ndarray) -> Any:
+    """±size, at the virtual precision."""
+    return 0.0 if generator is None else VIRTUAL * size * _signs(generator, size.shape)
+
+
+def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2.0 * generator.integers(0, 2, shape, np.int8) - 1.0
+
+
+class Strand:
+    """A layer, its order of time, its initial state; and, after the first undisturbed run, the sizes of all its roundings."""
+
+    def __init__(self, layer: Layer, is_reversed: bool, valid: np.ndarray, start: State):
+        self.layer, self.start, self.valid = layer, start, valid
+        timesteps = np.broadcast_to(np.arange(len(valid))[:, None], valid.shape)
+        self.order = np.where(valid, valid.sum(axis=0) - 1 - timesteps, timesteps) if is_reversed else None
+        self.h: Any = None
+        self.d_z: Any = None
+
+    def _ordered(self, array: np.ndarray) -> np.ndarray:
+        """Input order <-> the layer's own: each sequence's valid prefix flipped."""
+        return array if self.order is None else np.take_along_axis(array, self.order[:, :, None], axis=0)
+
+    def forward(self, inputs: np.ndarray, generator: Generator) -> tuple[np.ndarray, State]:
+        """-> outputs (T, B, R) in input order, final state. Remembers what `backward` of the same run needs."""
+        x = self._ordered(np.where(self.valid[:, :, None], inputs, 0))
+        self.x_now = x
+        self.z_x_now = times(x, self.layer.w_x) + self.layer.b
+        self.disturbance = self._disturbance(generator)
+        unit = 0.0 if generator is None else VIRTUAL
+        ran = disturbed_forward(self.layer, self.z_x_now, self.start, self.valid, self.disturbance, unit)
+        h, c, z, unprojected, final = jax.tree.map(np.asarray, ran)
+        self.h_now = h
+        if generator is None:
+            self.x, self.h, self.c, self.z, self.unprojected = x, h, c, z, unprojected
+            self._size_forward()
+        return self._ordered(h), final
+
+    def backward(self, d_outputs: np.ndarray, d_final: Any, generator: Generator) -> Gradients:
+        """The gradients of the run that `forward` just did."""
+        upstream_h = self._ordered(np.where(self.valid[:, :, None], d_outputs, 0))
+        zero = jax.tree.map(np.zeros_like, self.start)
+        d_final = zero if d_final is None else d_final
+        d_final = State(h=zero.h if d_final.h is None else d_final.h, c=zero.c if d_final.c is None else d_final.c)
+        upstream = Upstream(h=upstream_h, c=np.zeros_like(self.c), z=np.zeros_like(self.z), final=d_final)
+        unit = 0.0
+        if generator is not None:
+            unit = VIRTUAL
+            size_h, size_c, size_z = self.sizes_backward
+            upstream = Upstream(
+                h=upstream_h + noise(generator, size_h), c=noise(generator, size_c), z=noise(generator, size_z), final=d_final
+            )
+        ran = disturbed_backward(self.layer, self.z_x_now, self.start, self.valid, self.disturbance, unit, upstream)
+        back = jax.tree.map(np.asarray, ran)
+        if generator is None:
+            self.d_z, self.d_h, self.d_c = back.z, back.h, back.c
+            self._size_backward()
+        d_inputs = times(back.z, self.layer.w_x.T) + noise(generator, self.size_inputs)
+        d_layer = dataclasses.replace(
+            self.layer,
+            w_x=_accumulated(self.x_now, back.z),
+            w_h=_accumulated(_shifted(self.start.h, self.h_now), back.z),
+            b=back.z.sum(axis=(0, 1)),
+            peepholes=back.peepholes,
+            projection=back.projection,
+        )
+        start_h, start_c = self.sizes_start
+        d_start = State(h=back.start.h + noise(generator, start_h), c=back.start.c + noise(generator, start_c))
+        return Gradients(layers=d_layer, inputs=self._ordered(d_inputs), initial_state=d_start)
+
+    def local(self) -> tuple[Layer, Layer]:
+        """√(n/3) Σ |x| |δ| for each parameter, and n, the number of terms that may underflow."""
+        count = int(self.valid.sum())
+        d_z = np.abs(self.d_z)
+        sums = {
+            "w_x": _accumulated(np.abs(self.x), d_z),
+            "w_h": _accumulated(np.abs(_shifted(self.start.h, self.h)), d_z),
+            "b": d_z.sum(axis=(0, 1)),
+        }
+        if self.layer.peepholes is not None:
+            blocks = dict(zip(self.layer.gates, np.split(d_z, len(self.layer.gates), axis=-1), strict=True))
+            c, before = np.abs(self.c), np.abs(_shifted(self.start.c, self.c))
+            rows = [(blocks[gate] * (c if gate == "o" else before)).sum(axis=(0, 1)) for gate in self.layer.gates if gate != "g"]
+            sums["peepholes"] = np.stack(rows)
+        if self.layer.projection is not None:
+            sums["projection"] = _accumulated(np.abs(self.unprojected), np.abs(self.d_h))
+        local = dataclasses.replace(self.layer, **{name: np.sqrt(count / 3) * array for name, array in sums.items()})
+        return local, jax.tree.map(lambda leaf: float(count), local)
+
+    def _disturbance(self, generator: Generator) -> Disturbance:
+        timesteps, batch = self.valid.shape
+        nothing = undisturbed(timesteps, batch, self.layer)
+        if generator is None:
+            return nothing
+        signs = {name: _signs(generator, array.shape) for name, array in vars(nothing).items()}
+        return Disturbance(**{**signs, "z": VIRTUAL * self.size_z * signs["z"], "h": VIRTUAL * self.size_h * signs["h"]})
+
+    def _size_forward(self) -> None:
+        layer, before = self.layer, _shifted(self.start.h, self.h)
+        terms = layer.w_x.shape[0] + layer.w_h.shape[0] + 1
+        squares = times(np.square(self.x), np.square(layer.w_x)) + times(np.square(before), np.square(layer.w_h)) + np.square(layer.b)
+        parts = np.abs(times(self.x, layer.w_x)) + np.abs(times(before, layer.w_h)) + np.abs(layer.b)
+        self.size_z = np.sqrt(terms / 3) * (np.sqrt(squares) + parts)
+        projected = 0 if layer.projection is None else product_rounding(self.unprojected, layer.projection)
+        self.size_h = np.abs(self.h) + projected
+
+    def _size_backward(self) -> None:
+        layer = self.layer
+        d_z_next, d_c_next = _shifted_back(self.d_z), _shifted_back(self.d_c)
+        recurrent = product_rounding(d_z_next, layer.w_h.T)
+        # Through a projection each d_h is a sum of R terms again: √R u of each, before it
+        through = 1 if layer.projection is None else np.sqrt(layer.recurrent_size)
+        valid = self.valid[:, :, None]
+        size_h = np.where(valid, recurrent + through * np.abs(self.d_h), 0)
+        size_c = np.where(valid, 4 * (np.abs(self.d_c) + np.abs(d_c_next)), 0)
+        self.sizes_backward = size_h, size_c, 4 * np.abs(self.d_z)
+        self.size_inputs = product_rounding(self.d_z, layer.w_x.T)
+        # What the reverse of step 0 rounds by; a sequence of length 0 has no step and hands its upstream gradient through
+        self.sizes_start = product_rounding(self.d_z[0], layer.w_h.T), 4 * np.abs(self.d_c[0])
+
+
+def _accumulated(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Σ over (t, b) of the outer products."""
+    return rows.reshape(-1, rows.shape[-1]).T @ columns.reshape(-1, columns.shape[-1])
+
+
+def _shifted(first: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(value before step 0, value after step 0, …)."""
+    return np.concatenate([first[None], values[:-1]])
+
+
+def _shifted_back(values: np.ndarray) -> np.ndarray:
+    """(value of step 1, value of step 2, …, 0)."""
+    return np.concatenate([values[1:], np.zeros_like(values[:1])])

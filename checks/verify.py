@@ -1,0 +1,142 @@
+"""A candidate's gradients against the oracle's: the forward pass first, then every gradient that was given."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+import lstm
+from checks.array_file import read_arrays
+from checks.candidate import FORWARD, Candidate, Reading
+from checks.candidate_arrays import moved
+from checks.candidate_reading import understand
+from checks.case import OracleCase
+from checks.forward_guess import guesses
+from checks.layout_marks import Marks, marks_of
+from checks.oracle import Oracle
+from checks.verdict import Verdict
+from checks.verify_compare import Judgement, judge, not_judged
+from checks.verify_report import VerifyReport
+from lstm.layouts.places import describe
+
+
+def verify(path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None) -> VerifyReport:
+    """Check the gradients in a file.
+
+    Args:
+        path: an ``.npz``, ``.safetensors`` or ``.json`` file; see `checks.candidate` for its keys.
+        exhaustive: confirm the oracle by differences in every entry, not in a sample.
+        seed: of that sample and of the random roundings behind the tolerances.
+        precision: the dtype to judge in; default the coarsest that the file holds.
+
+    Raises:
+        BadInput: one line, if the file is not what the contract says.
+    """
+    candidate = understand(read_arrays(path), reading)
+    oracle = Oracle(candidate.case, exhaustive=exhaustive, seed=seed)
+    return verify_candidate(candidate, oracle, name=str(path), precision=precision)
+
+
+def verify_candidate(candidate: Candidate, oracle: Oracle, *, name: str = "", precision: Any = None) -> VerifyReport:
+    """As `verify`, of a file that was read already, against the oracle of its case."""
+    return _Judging(candidate, oracle, precision).report(name)
+
+
+class _Judging:
+    """A candidate beside an oracle, in the candidate's own layout."""
+
+    def __init__(self, candidate: Candidate, oracle: Oracle, precision: Any):
+        self.candidate, self.oracle, self.given_precision = candidate, oracle, precision
+        self.expected = self._in_layout(oracle.gradients)
+        self.expected_forward = self._forward_in_layout(*oracle.forward)
+        self._allowed_in: dict[Any, Any] = {}
+
+    def report(self, name: str) -> VerifyReport:
+        candidate = self.candidate
+        forward = [self._judge_forward(key) for key in candidate.forward]
+        parameters = [self._judge_gradient(key) for key in candidate.differentiable if key in candidate.gradients]
+        found: list[str] = []
+        if Verdict.of_all(each.verdict for each in forward) is Verdict.DISAGREES:
+            parameters = [not_judged(each) for each in parameters]
+            allowed = {key: self._allowed(self._precision(key))[1][key] for key in candidate.forward}
+            found = guesses(candidate, self._forward_of, allowed, self._marks)
+        return VerifyReport(
+            name=name,
+            candidate=candidate,
+            confirmation=self.oracle.confirmation,
+            forward=tuple(forward),
+            guesses=tuple(found),
+            parameters=tuple(parameters),
+        )
+
+    @functools.cached_property
+    def _marks(self) -> Marks:
+        return marks_of(self.candidate.reading.layout, self.candidate.case.layers, self.candidate.weights)
+
+    @functools.cached_property
+    def _codes(self) -> Any:
+        return self.candidate.reading.layout.codes(self.candidate.weights, self.candidate.reading.attributes)[0]
+
+    def _precision(self, name: str) -> Any:
+        return self.candidate.precision(name) if self.given_precision is None else np.dtype(self.given_precision)
+
+    def _allowed(self, dtype: np.dtype) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """In the layout: of the gradients, and of the forward results."""
+        if dtype not in self._allowed_in:
+            allowed = self.oracle.model.allowed(dtype)
+            forward = self._forward_in_layout(allowed.outputs, allowed.final_state)
+            self._allowed_in[dtype] = self._in_layout(allowed.gradients), forward
+        return self._allowed_in[dtype]
+
+    def _judge_forward(self, name: str) -> Judgement:
+        """Outputs past a sequence's length are compared by nobody: frameworks differ in what they leave there."""
+        precision = self._precision(name)
+        arrays = [self.candidate.forward[name], self.expected_forward[name], self._allowed(precision)[1][name]]
+        if name == "outputs":
+            arrays = [self._as_given(array) for array in arrays]
+        return judge(name, *arrays, lambda index: _with_index(name, index), str(precision))
+
+    def _judge_gradient(self, name: str) -> Judgement:
+        got, expected, precision = self.candidate.gradients[name], self.expected[name], self._precision(name)
+        allowed = self._allowed(precision)[0][name]
+        if name in self.candidate.weights:
+            gates = self._marks.gates[name]
+            return judge(name, got, expected, allowed, lambda index: describe(name, index, self._codes), str(precision), gates)
+        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), str(precision))
+
+    def _forward_of(self, case: OracleCase) -> dict[str, np.ndarray]:
+        """Outputs (T, B, R) and final states in the layout's shapes, of this case or of one like it."""
+        return self._forward_in_layout(*case.forward())
+
+    def _forward_in_layout(self, outputs: np.ndarray, final_state: Any) -> dict[str, np.ndarray]:
+        h_n, c_n = self._states(final_state, FORWARD[1:])
+        return {"outputs": outputs, "h_n": h_n, "c_n": c_n}
+
+    def _states(self, states: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """In the shapes that the file has, which for one layer may lack the axis of layers."""
+        shapes = [self.candidate.shapes[name] for name in names if name in self.candidate.shapes]
+        like = np.broadcast_to(0.0, shapes[0]) if shapes else None
+        return self.candidate.reading.layout.write_states(states, like)
+
+    def _in_layout(self, gradients: lstm.CostGradients) -> dict[str, np.ndarray]:
+        """By the candidate's names, in its shapes."""
+        layout, weights = self.candidate.reading.layout, self.candidate.weights
+        found = dict(layout.write_gradients(gradients.network.layers, weights))
+        readout = gradients.network.readout
+        if readout is not None:
+            found["readout.weight"] = readout.w.T if self.candidate.readout_transposed else readout.w
+            found["readout.bias"] = readout.b
+        found["inputs"] = self._as_given(gradients.inputs)
+        found["h0"], found["c0"] = self._states(gradients.initial_state, ("grad.h0", "grad.c0", "h0", "c0"))
+        return found
+
+    def _as_given(self, sequence: np.ndarray) -> np.ndarray:
+        return moved(sequence, "TBD", self.candidate.reading.order)
+
+
+def _with_index(name: str, index: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, index))}]"
+
+
