@@ -41,7 +41,7 @@ def write_arrays(path: Any, arrays: dict[str, np.ndarray], about: dict[str, str]
         raise BadInput(f"{shown(path)}: cannot be written: {error.strerror}") from None
 
 
-def _write(stream: BinaryIO, ending: str, arrays: dict[str, np.ndarray], about: dict[str, str]) -> None:
+def _write(stream: BinaryIO, ending: str, arrays: dict[str, Any], about: dict[str, str]) -> None:
     if ending == ".npz":
         np.savez(stream, **arrays)
     elif ending == ".safetensors":

@@ -111,8 +111,8 @@ class _Understanding:
         return np.where(self.counted[:, :, None], values, 0)
 
     def _states(self, names: tuple[str, str], meaning: str) -> tuple[Any, ...] | None:
-        given = [floats(name, self.arrays[name]) if name in self.arrays else None for name in names]
-        states = self.reading.layout.read_states(*given, self.layers, names=names)
+        h, c = (floats(name, self.arrays[name]) if name in self.arrays else None for name in names)
+        states = self.reading.layout.read_states(h, c, self.layers, names=names)
         for level, one in zip(self.layers, states or (), strict=False):
             if len(apart(level, one)[0].h) != self.counted.shape[1]:
                 present = next(name for name in names if name in self.arrays)

@@ -104,11 +104,13 @@ def _add_export(commands: Any) -> None:
 def _run_export(arguments: argparse.Namespace) -> Any:
     from checks.export import ExportOptions, export
 
-    given = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
+    given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
     given |= {"layout": layout_of(arguments), "clip": clip_of(arguments), "layout_file": arguments.layout_file}
     del given["activations"]
     activations = activations_of(arguments)
-    return export(arguments.out, ExportOptions(**given, **({} if activations is None else {"activations": activations})))
+    if activations is not None:
+        given["activations"] = activations
+    return export(arguments.out, ExportOptions(**given))
 
 
 def _add_layout_command(commands: Any) -> None:

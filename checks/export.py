@@ -175,6 +175,7 @@ def golden_vectors(case: OracleCase, options: ExportOptions) -> dict[str, np.nda
         arrays["targets"] = moved(targets, "TBD"[: targets.ndim], order if targets.ndim == 3 else order.replace("D", ""))
         arrays |= _readout("", case.readout, transposed)
     else:
+        assert case.d_outputs is not None
         arrays["d_outputs"] = moved(case.d_outputs, "TBD", order)
         arrays["d_h_n"], arrays["d_c_n"] = layout.write_states(case.d_final_state)
     arrays["outputs"] = moved(outputs, "TBD", order)
@@ -195,7 +196,7 @@ def _readout(prefix: str, readout: lstm.Readout | None, transposed: bool) -> dic
 
 def _internals(case: OracleCase, internals: tuple[Any, ...]) -> dict[str, np.ndarray]:
     """Time-major and canonical, whatever the layout: ``internal.d_z_l0``, ``internal.d_h_l0_reverse``, …"""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for number, (level, belonging) in enumerate(zip(case.layers, internals, strict=True)):
         for direction, one in zip(directions(level), apart(level, belonging), strict=True):
             suffix = f"_l{number}{'_reverse' if direction.reversed else ''}"

@@ -8,6 +8,7 @@ result within rounding is reported.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -119,7 +120,7 @@ def _of_layers(candidate: Candidate) -> Iterator[Change]:
     if not any(layer.coupled for layer in layers):
         for offset in (1.0, -1.0):
             words = f"with {'1 added to' if offset > 0 else '1 taken from'} the forget gate's bias"
-            yield _layer_change(words, lambda layer, offset=offset: _offset(layer, offset))
+            yield _layer_change(words, functools.partial(_offset, offset=offset))
     if any(layer.activations.output != "identity" for layer in layers):
         missing = dict.fromkeys(("output",), "identity")
         yield _layer_change(
@@ -144,7 +145,8 @@ def _on_layers(case: OracleCase, change: Callable[[lstm.Layer], lstm.Layer]) -> 
 
 def _transposed(layer: lstm.Layer, field: str) -> lstm.Layer:
     blocks = np.split(getattr(layer, field), len(layer.gates), axis=-1)
-    return dataclasses.replace(layer, **{field: np.concatenate([block.T for block in blocks], axis=-1)})
+    transposed: dict[str, Any] = {field: np.concatenate([block.T for block in blocks], axis=-1)}
+    return dataclasses.replace(layer, **transposed)
 
 
 def _swapped(layer: lstm.Layer) -> lstm.Layer:
@@ -192,7 +194,7 @@ def _of_data(candidate: Candidate) -> Iterator[Change]:
     for axes in itertools.permutations(range(3)):
         if axes != (0, 1, 2) and tuple(shape[axis] for axis in axes) == shape:
             order = "".join(candidate.reading.order[axis] for axis in axes)
-            yield Change(f"of inputs in the axes {order}", lambda case, axes=axes: _with_inputs(case, case.inputs.transpose(axes)))
+            yield Change(f"of inputs in the axes {order}", functools.partial(_with_axes, axes=axes))
     if len(shape) and shape[0] > 1:
         yield Change("of inputs in the reverse order of time", lambda case: _with_inputs(case, case.inputs[::-1]))
 
@@ -229,3 +231,7 @@ def _half(outputs: np.ndarray, which: int) -> np.ndarray:
 
 def _halves(outputs: np.ndarray, *order: int) -> np.ndarray:
     return np.concatenate([_half(outputs, which) for which in order], axis=-1)
+
+
+def _with_axes(case: OracleCase, axes: tuple[int, ...]) -> OracleCase:
+    return _with_inputs(case, case.inputs.transpose(axes))

@@ -66,7 +66,7 @@ def _gates_of(layer: lstm.Layer) -> lstm.Layer:
 
 def _fields_of(layer: lstm.Layer) -> lstm.Layer:
     arrays = {field: getattr(layer, field) for field in FIELDS}
-    marked = {
+    marked: dict[str, Any] = {
         field: None if array is None else np.full(array.shape, 1 + number, np.int8)
         for number, (field, array) in enumerate(arrays.items())
     }

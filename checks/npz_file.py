@@ -12,7 +12,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _read_members(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_npy(name: str, file: zipfile.ZipExtFile, size: int) -> np.ndarray:
+def _read_npy(name: str, file: IO[bytes], size: int) -> np.ndarray:
     prefix = file.read(8)
     if len(prefix) < 8 or prefix[:6] != b"\x93NUMPY" or prefix[6] not in (1, 2, 3):
         raise BadInput(f"{name}: expected a .npy array; got bytes that do not start like one")

@@ -101,7 +101,8 @@ class RoundingModel:
             finals.append(together(level, [each[1] for each in ran]))
         top = outputs
         d_outputs, d_readout = self._upstream(outputs, generator)
-        d_layers, d_states = [], []
+        d_layers: list[Any] = []
+        d_states: list[Any] = []
         for number in reversed(range(len(self.strands))):
             level, strands = self.case.layers[number], self.strands[number]
             widths = np.cumsum([strand.layer.recurrent_size for strand in strands])[:-1]

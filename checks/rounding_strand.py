@@ -46,6 +46,9 @@ class Strand:
         self.order = np.where(valid, valid.sum(axis=0) - 1 - timesteps, timesteps) if is_reversed else None
         self.h: Any = None
         self.d_z: Any = None
+        self.sizes_backward: Any = None
+        self.size_inputs: Any = None
+        self.sizes_start: Any = None
 
     def _ordered(self, array: np.ndarray) -> np.ndarray:
         """Input order <-> the layer's own: each sequence's valid prefix flipped."""

@@ -93,10 +93,10 @@ class _Judging:
     def _judge_forward(self, name: str) -> Judgement:
         """Outputs past a sequence's length are compared by nobody: frameworks differ in what they leave there."""
         precision = self._precision(name)
-        arrays = [self.candidate.forward[name], self.expected_forward[name], self._allowed(precision)[1][name]]
+        got, expected, allowed = self.candidate.forward[name], self.expected_forward[name], self._allowed(precision)[1][name]
         if name == "outputs":
-            arrays = [self._as_given(array) for array in arrays]
-        return judge(name, *arrays, lambda index: _with_index(name, index), str(precision))
+            got, expected, allowed = (self._as_given(array) for array in (got, expected, allowed))
+        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), str(precision))
 
     def _judge_gradient(self, name: str) -> Judgement:
         got, expected, precision = self.candidate.gradients[name], self.expected[name], self._precision(name)
