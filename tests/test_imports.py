@@ -30,7 +30,7 @@ FLOORS = (
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 OF_LAYOUTS = {"parameters", "validation"}
-PUBLIC = {"lstm", "lstm.layouts"}  # what checks may import
+PUBLIC = {"lstm", "lstm.layouts", "lstm.levels"}  # what checks may import: how parameters are arranged, not how they are used
 ESTIMATORS = {"full_sequence", "per_timestep", "autodiff", "complex_step"}
 BENEATH_ESTIMATORS = {"problem", "estimate", "perturbation", "arguments"}
 DIFFERENTIATORS = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose", "custom_jvp", "custom_gradient"}
