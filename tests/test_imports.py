@@ -30,7 +30,8 @@ FLOORS = (
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 OF_LAYOUTS = {"parameters", "validation"}
-PUBLIC = {"lstm", "lstm.layouts", "lstm.levels"}  # what checks may import: how parameters are arranged, not how they are used
+# What checks may import: how parameters are arranged, and the activations by name; nothing that knows how they are used
+PUBLIC = {"lstm", "lstm.layouts", "lstm.layouts.places", "lstm.levels", "lstm.parameters", "lstm.activations"}
 ESTIMATORS = {"full_sequence", "per_timestep", "autodiff", "complex_step"}
 BENEATH_ESTIMATORS = {"problem", "estimate", "perturbation", "arguments"}
 DIFFERENTIATORS = {"grad", "value_and_grad", "vjp", "jvp", "linearize", "linear_transpose", "custom_jvp", "custom_gradient"}
