@@ -174,10 +174,5 @@ def test_gradients_that_are_not_shaped_like_the_parameters(wrong, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_whole_validation_refuses_them_too():
-    with pytest.raises(BadInput, match="gradients: expected an array for layers"):
-        checks.cross_validate(LSTM, gradients=LSTM.parameters.layers[0], readings=())
-
-
 def with_bias(gradients, bias):
     return dataclasses.replace(gradients, readout=dataclasses.replace(gradients.readout, b=bias))
