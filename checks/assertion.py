@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from checks.compare import compare
+from checks.compare import compare, leaves_like
 from checks.cross_validation import Reference, choose_reference, describe
 from checks.directional import directional_checks
 from checks.estimate import flatten, max_relative_error
-from checks.problem import Cost
+from checks.problem import Cost, only_cost
 from checks.report import Report, Row
 from checks.tolerance import gradient_and_magnitudes, tolerance_of
 from checks.verdict import Verdict
@@ -27,6 +27,7 @@ def assert_gradients(gradients: Any, problem: Cost) -> None:
             the problem's if that is lower.
         problem: the cost; `Problem.from_network` makes one from a network and its data.
     """
+    leaves_like(only_cost(problem), gradients)
     gradient, magnitudes = gradient_and_magnitudes(problem)
     double = problem.astype(np.float64)
     reference = Reference("autodiff", gradient, gradient, True, "")

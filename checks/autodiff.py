@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from checks.arguments import described
 from checks.estimate import Estimate, flatten
 from checks.perturbation import DEFAULT_MEMORY
-from checks.problem import Cost
+from checks.problem import Cost, only_cost
 from lstm import BadInput
 
 
@@ -16,15 +17,16 @@ def autodiff(problem: Cost, *, mode: str = "reverse") -> Estimate:
 
     No claim is made of the error. Cell steps: T in reverse (and T of their transposes), P T forward.
     """
+    only_cost(problem)
+    if not isinstance(mode, str) or mode not in ("reverse", "forward"):
+        raise BadInput(f"mode: expected one of reverse, forward; got {described(mode)}")
     if mode == "reverse":
         with problem.scope():
             value = flatten(jax.jit(jax.grad(problem.cost))(problem.parameters))
         cell_steps, states_held = problem.steps_per_cost, problem.steps_per_cost
-    elif mode == "forward":
+    else:
         value = _forward(problem)
         cell_steps, states_held = problem.steps_per_cost * problem.size, 2
-    else:
-        raise BadInput(f"mode: expected one of reverse, forward; got {mode!r}")
     name = "autodiff" if mode == "reverse" else "autodiff.forward"
     return Estimate.from_flat(name, problem, value, None, cell_steps=cell_steps, states_held=states_held)
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from checks.estimate import Estimate, Status
-from checks.perturbation import default_step, extrapolate, noise_of_difference, noise_of_values, noise_points
+from checks.perturbation import default_step, extrapolate, noise_of_difference, noise_of_values, noise_points, positive_step
 from checks.problem import Cost
 from lstm import BadInput
 
@@ -21,6 +21,7 @@ SECONDS_BEFORE_PROGRESS = 2.0
 def black_box_differences(problem: Cost, *, step: float | None = None) -> Estimate:
     """As `full_sequence`, one evaluation at a time. Evaluations: 4 P, and 18 for the noise and the sanity checks."""
     step = default_step(problem.dtype) if step is None else step
+    positive_step(step)
     flat = problem.flat
     evaluate = _Evaluation(problem)
     evaluate.check_repeatable()

@@ -13,14 +13,14 @@ import numpy as np
 
 from checks.estimate import Estimate
 from checks.perturbation import DEFAULT_MEMORY
-from checks.problem import Cost
+from checks.problem import Cost, only_cost
 
 STEP = 1e-30
 
 
 def complex_step(problem: Cost, *, memory: int = DEFAULT_MEMORY) -> Estimate:
     """The gradient to rounding error; no claim beyond that. Cell steps: T P, in complex arithmetic."""
-    size = problem.size
+    size = only_cost(problem).size
     flat = problem.flat
     chunk = int(np.clip(memory // (64 * size), 1, size))
 

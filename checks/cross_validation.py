@@ -14,13 +14,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from checks.arguments import described
 from checks.autodiff import autodiff
-from checks.compare import Comparison, compare
+from checks.compare import Comparison, compare, leaves_like
 from checks.complex_step import complex_step
 from checks.estimate import Estimate, Status, max_relative_error
 from checks.full_sequence import full_sequence
 from checks.per_timestep import READINGS, per_timestep
-from checks.problem import Cost, Problem
+from checks.problem import Cost, Problem, only_cost
 from checks.report import Report, Row
 from checks.tolerance import rounding_tolerance
 from checks.verdict import Verdict
@@ -29,8 +30,8 @@ from lstm import BadInput
 WHY = {
     "hand_bptt": "derived by hand",
     "gradients": "yours",
-    "autodiff": "jax.grad of the forward pass",
-    "full_sequence": "approach 1: whole sequence",
+    "autodiff": "jax.grad of the forward",
+    "full_sequence": "approach 1: whole run",
     "complex_step": "no subtraction, no noise",
     "per_timestep.frozen": "BPTT cut to one timestep",
     "per_timestep.shared": "no derivative: ~ 1/step",
@@ -65,8 +66,12 @@ def cross_validate(
     Returns:
         A `Report`; print it. Its verdict says whether everything that should agree does.
     """
+    only_cost(problem)
+    if not isinstance(readings, (tuple, list)):
+        raise BadInput(f"readings: expected a tuple of names; got {described(readings)}")
     if gradients is None and problem.gradients is not None:
         gradients = problem.gradients(problem.parameters)
+        leaves_like(problem, gradients)  # a function that returns nothing gave no gradient to compare
     estimates = three_ways(problem)
     reference = choose_reference(problem, estimates)
     rounding = rounding_tolerance(problem)

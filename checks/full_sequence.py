@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checks.estimate import Estimate, Status
 from checks.perturbation import DEFAULT_MEMORY, Differencer, cost_noise, default_step, extrapolate, noise_of_difference
-from checks.problem import Cost
+from checks.problem import Cost, only_cost
 
 
 def differencer(problem: Cost, memory: int = DEFAULT_MEMORY) -> Differencer:
@@ -23,7 +23,7 @@ def full_sequence(problem: Cost, *, step: float | None = None, memory: int = DEF
     Returns:
         An `Estimate` with an error estimate for each entry (truncation and rounding). Cell steps: 4 T P.
     """
-    step = default_step(problem.dtype) if step is None else step
+    step = default_step(only_cost(problem).dtype) if step is None else step
     differences = differencer(problem, memory)
     at_step, at_double = differences(step), differences(2 * step)
     noise = noise_of_difference(problem, cost_noise(problem), step)

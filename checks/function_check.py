@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from checks.black_box import black_box_differences
-from checks.compare import compare
+from checks.compare import compare, leaves_like
 from checks.cross_validation import cross_validate, describe
 from checks.estimate import max_relative_error
 from checks.problem import Cost
@@ -38,6 +38,7 @@ def check_function(loss: Any, gradients: Any, weights: Any, *, step: float | Non
         raise BadInput(f"loss: expected a function of the weights; got {type(loss).__name__}")
     problem = Cost(parameters=weights, function=loss)
     value = gradients(weights) if callable(gradients) else gradients
+    leaves_like(problem, value)  # before anything is computed; None is not "no gradient to check"
     if _traceable(problem):
         return cross_validate(problem, gradients=value, candidate="gradients")
     return _check_black_box(problem, value, step)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from checks.arguments import described
 from checks.estimate import Estimate, Status
 from checks.perturbation import DEFAULT_MEMORY, Differencer, cost_noise, default_step, extrapolate, noise_of_difference
 from checks.problem import Cost, Problem
@@ -47,6 +48,7 @@ def per_timestep(problem: Problem, reading: str, *, step: float | None = None, m
 
 def untied_terms(problem: Problem, *, step: float | None = None, memory: int = DEFAULT_MEMORY) -> Any:
     """Each timestep's own contribution to the gradient: a pytree like the parameters with T as a new first axis."""
+    problem = _only_problem(problem)
     step = default_step(problem.dtype) if step is None else step
     unperturbed = (problem.parameters, _unperturbed_states(problem))
     differences = Differencer(problem, _untied_deltas(problem), unperturbed, memory)
@@ -58,15 +60,20 @@ def untied_terms(problem: Problem, *, step: float | None = None, memory: int = D
 
 def differencer(problem: Cost, reading: str, *, memory: int = DEFAULT_MEMORY) -> Differencer:
     """The summed deltas of one reading for every weight, ready for any step size."""
-    if reading not in READINGS:
-        raise BadInput(f"reading: expected one of {', '.join(READINGS)}; got {reading!r}")
-    if not isinstance(problem, Problem):
-        raise BadInput("problem: expected a checks.Problem, which has a step; a plain function of the weights has no timesteps")
+    if not isinstance(reading, str) or reading not in READINGS:
+        raise BadInput(f"reading: expected one of {', '.join(READINGS)}; got {described(reading)}")
+    problem = _only_problem(problem)
     if reading == "untied":
         constants: Any = (problem.parameters, _unperturbed_states(problem))
     else:
         constants = _unperturbed_states(problem) if reading == "frozen" else None
     return Differencer(problem, _DELTAS[reading](problem), constants, memory)
+
+
+def _only_problem(problem: Any) -> Problem:
+    if not isinstance(problem, Problem):
+        raise BadInput("problem: expected a checks.Problem, which has a step; a plain function of the weights has no timesteps")
+    return problem
 
 
 def _frozen(problem: Problem) -> Any:

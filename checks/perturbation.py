@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from checks.problem import Cost
+from checks.arguments import described
+from checks.problem import Cost, only_cost
 from lstm import BadInput
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes for the perturbed copies of one chunk
@@ -26,6 +27,11 @@ Delta = Callable[[Any, Any, Any], Any]
 def default_step(dtype: Any) -> float:
     """ε^(1/3): truncation ~ step² meets rounding ~ ε / step. Times max(1, |w|) for each weight."""
     return float(np.finfo(dtype).eps ** (1 / 3))
+
+
+def positive_step(step: Any) -> None:
+    if isinstance(step, bool) or not isinstance(step, (int, float, np.number)) or not (np.isfinite(step) and step > 0):
+        raise BadInput(f"step: expected a positive number; got {described(step)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Differencer:
     """Compiles ``delta`` once and applies it to every parameter at any step size."""
 
     def __init__(self, problem: Cost, delta: Delta, constants: Any = None, memory: int = DEFAULT_MEMORY):
-        self.problem = problem
+        self.problem = only_cost(problem)
         self.constants = constants
         self.chunk = _chunk_size(problem, memory)
         flat = problem.flat
@@ -54,8 +60,7 @@ class Differencer:
 
     def __call__(self, step: float) -> Differences:
         """Differences of all P parameters with steps ``step * max(1, |w|)``."""
-        if not (np.isfinite(step) and step > 0):
-            raise BadInput(f"step: expected a positive number; got {step!r}")
+        positive_step(step)
         flat = self.problem.flat
         steps = (step * np.maximum(1, np.abs(flat))).astype(flat.dtype)
         plus, minus = flat + steps, flat - steps
@@ -101,6 +106,8 @@ def noise_of_values(costs: np.ndarray, dtype: Any) -> float:
     vanish like spacing^k, and what remains is noise: its variance is the mean square of the k-th differences times
     (k!)² / (2k)!. Never below the rounding of the result itself, ε |C| / √12.
     """
+    if not np.isfinite(costs).all():
+        return float("nan")  # the cost overflows: no claim
     estimates = []
     differences = costs
     factor = 1.0

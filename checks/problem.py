@@ -92,6 +92,13 @@ class Cost:
         return dataclasses.replace(self, **changes)
 
 
+def only_cost(problem: Any) -> Cost:
+    """``problem``, if it is one."""
+    if not isinstance(problem, Cost):
+        raise BadInput(f"problem: expected a checks.Problem or a checks.Cost; got {described(problem)}")
+    return problem
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem(Cost):
     """A recurrent cost C = Σ_t (weight_t · loss_t): any network that advances a state step by step.

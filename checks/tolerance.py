@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from checks.problem import Cost, Problem
+from checks.problem import Cost, Problem, only_cost
 
 LAMBDA = 8.0
 OTHER_OPERATIONS = 16  # per timestep and direction: activations, products of gates, additions, the loss
@@ -35,7 +35,7 @@ def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
         problem: the cost; its magnitudes are computed in float64.
         dtype: the candidate's precision; default the problem's own.
     """
-    return tolerance_of(problem, gradient_and_magnitudes(problem)[1], dtype or problem.dtype)
+    return tolerance_of(only_cost(problem), gradient_and_magnitudes(problem)[1], dtype or problem.dtype)
 
 
 def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:

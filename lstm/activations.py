@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lstm.validation import BadInput
+from lstm.validation import BadInput, described
 
 
 class Activation(NamedTuple):
@@ -95,7 +95,7 @@ ACTIVATIONS = {
 @functools.cache
 def activation(name: str) -> Activation:
     """By name: sigmoid, tanh, identity, relu, softsign, or ``hard_sigmoid(SLOPE)``, e.g. ``hard_sigmoid(0.2)``."""
-    if name in ACTIVATIONS:
+    if isinstance(name, str) and name in ACTIVATIONS:
         return ACTIVATIONS[name]
     match = re.fullmatch(r"hard_sigmoid\(([0-9.eE+-]+)\)", name) if isinstance(name, str) else None
     try:
@@ -103,5 +103,5 @@ def activation(name: str) -> Activation:
     except ValueError:
         slope = 0.0
     if not (0 < slope < float("inf")):
-        raise BadInput(f"activation: expected one of {', '.join(ACTIVATIONS)}, hard_sigmoid(SLOPE) with SLOPE > 0; got {name!r}")
+        raise BadInput(f"activation: expected one of {', '.join(ACTIVATIONS)}, hard_sigmoid(SLOPE) with SLOPE > 0; got {described(name)}")
     return hard_sigmoid(slope)

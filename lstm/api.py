@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm import arguments, layer_arguments, network as net, stack
-from lstm.levels import apart, output_size
+from lstm.levels import apart, directions, output_size
 from lstm.losses import LOSSES
 from lstm.parameters import Array, Bidirectional, CostGradients, Gradients, Network
 from lstm.precision import double_where_asked
@@ -79,6 +79,7 @@ def backward_with_internals(
     if not isinstance(kept, tuple) or len(kept) != len(levels) or not all(isinstance(one, (Residuals, Bidirectional)) for one in kept):
         raise BadInput(f"residuals: expected what lstm.forward returned for these {len(levels)} layers; got something else")
     inside = [one for level, belonging in zip(levels, kept, strict=True) for one in apart(level, belonging)]
+    _check_against_residuals(levels, inside)
     timesteps, batch, _ = inside[0].h.shape
     dtype = inside[0].h.dtype
     with double_where_asked(layers, residuals):
@@ -97,6 +98,20 @@ def backward_with_internals(
     if not single:
         return gradients, found
     return Gradients(layers=gradients.layers[0], inputs=gradients.inputs, initial_state=gradients.initial_state[0]), found[0]
+
+
+def _check_against_residuals(levels: tuple, inside: list[Residuals]) -> None:
+    """The layers are, in shape and precision, those that the forward pass ran."""
+    dimensions = Dimensions()
+    dimensions.dtype, dimensions.dtype_from = np.dtype(inside[0].inputs.dtype), "residuals"
+    for letter, size in zip("TBD", inside[0].inputs.shape, strict=True):
+        dimensions.sizes[letter], dimensions.learned_from[letter] = size, "residuals"
+    layer_arguments.check_layers(levels, dimensions)
+    layers = [direction.layer for level in levels for direction in directions(level)]
+    for layer, one in zip(layers, inside, strict=True):
+        of_layer, of_residuals = (layer.recurrent_size, layer.hidden_size), (one.h.shape[-1], one.c_previous.shape[-1])
+        if of_layer != of_residuals:
+            raise BadInput(f"layers: expected (R, H) = {of_residuals}, as in residuals; got {of_layer}")
 
 
 def _checked(layers: Any, inputs: Array, initial_state: Any, lengths: Array | None, masks: Any) -> tuple[tuple, Any]:

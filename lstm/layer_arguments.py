@@ -69,6 +69,8 @@ def _check_configuration(name: str, layer: Layer) -> None:
     if not isinstance(layer.activations, Activations):
         raise BadInput(f"{name}.activations: expected an lstm.Activations; got {described(layer.activations)}")
     for which in (layer.activations.gate, layer.activations.candidate, layer.activations.output):
+        if not isinstance(which, str):
+            raise BadInput(f"{name}.activations: expected names; got {described(which)}")
         activation(which)
     if layer.clip is not None:
         if not isinstance(layer.clip, CellClip):

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from lstm.precision import double_where_asked
-from lstm.validation import BadInput, positive_integer
+from lstm.validation import FLOATS, BadInput, described, positive_integer
 
 Array: TypeAlias = Any  # a jax.Array, a tracer or a numpy.ndarray
 
@@ -195,8 +195,13 @@ def init_network(
         positive_integer(name, size)
     if output_size is not None:
         positive_integer("output_size", output_size)
-    dtype = np.dtype(dtype)
-    if dtype not in (np.float32, np.float64):
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise BadInput(f"seed: expected an integer of at least 0; got {described(seed)}")
+    try:
+        dtype = np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise BadInput(f"dtype: expected float32 or float64; got {described(dtype)}") from None
+    if dtype not in FLOATS:
         raise BadInput(f"dtype: expected float32 or float64; got {dtype}")
     generator = np.random.default_rng(seed)
     bound = 1 / np.sqrt(hidden_size)

@@ -147,6 +147,11 @@ REFUSED = {
     "hidden_size: expected an integer of at least 1; got 0": lambda: lstm.init_network(0, input_size=2, hidden_size=0),
     "hidden_size: expected an integer of at least 1; got True": lambda: lstm.init_network(0, input_size=2, hidden_size=True),
     "num_layers: expected an integer of at least 1; got 1.0": lambda: lstm.init_network(0, input_size=2, hidden_size=3, num_layers=1.0),
+    "dtype: expected float32 or float64; got 'half precision'": lambda: lstm.init_network(
+        0, input_size=2, hidden_size=3, dtype="half precision"
+    ),
+    "seed: expected an integer of at least 0; got -1": lambda: lstm.init_network(-1, input_size=2, hidden_size=3),
+    "seed: expected an integer of at least 0; got None": lambda: lstm.init_network(None, input_size=2, hidden_size=3),
     "dtype: expected float32 or float64; got float16": lambda: lstm.init_network(0, input_size=2, hidden_size=3, dtype=np.float16),
 }
 
@@ -200,6 +205,23 @@ def test_of_residuals(kept):
     expected = "residuals: expected what lstm.forward returned for these 1 layers; got something else"
     assert message_of(lambda: lstm.backward(LAYER, kept)) == expected
     assert message_of(lambda: lstm.backward((LAYER,), kept)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"w_h": LAYER.w_h[:1]}, "layers[0].w_h: expected axis 0 of (H, 4H) to have size 4, since H = 4 in layers[0].w_x; "
+         "got shape (1, 16)"),
+        ({"w_x": np.vstack([LAYER.w_x] * 2)}, "layers[0].w_x: expected axis 0 of (D, 4H) to have size 2, since D = 2 in residuals; "
+         "got shape (4, 16)"),
+        ({"w_x": LAYER.w_x.astype(np.float32)}, "layers[0].w_x: expected float64, as residuals has; got float32 (nothing is cast)"),
+        ({"b": changed(LAYER.b, 3, np.nan)}, "layers[0].b: expected finite numbers; got nan at index [3] (1 in all)"),
+        ({"w_x": ones((D, 20)), "w_h": ones((5, 20)), "b": ones(20)}, "layers: expected (R, H) = (4, 4), as in residuals; got (5, 5)"),
+    ],
+)  # fmt: skip
+def test_of_layers_that_did_not_make_the_residuals(residuals, fields, message):
+    """Or a weight of the wrong shape would be broadcast, and one of the wrong precision cast, to a wrong gradient."""
+    assert message_of(lambda: lstm.backward(dataclasses.replace(LAYER, **fields), residuals)) == message
 
 
 def test_float64_that_jax_would_round_is_refused():

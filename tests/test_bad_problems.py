@@ -126,10 +126,44 @@ REFUSED = {
     "step: expected a positive number; got 0": lambda: checks.full_sequence(problem(), step=0),
     "step: expected a positive number; got nan": lambda: checks.full_sequence(problem(), step=np.nan),
     "step: expected a positive number; got -1e-05": lambda: checks.per_timestep(problem(), "paired", step=-1e-5),
+    "step: expected a positive number; got 'small'": lambda: checks.full_sequence(problem(), step="small"),
+    "step: expected a positive number; got -1": lambda: checks.check_function(lambda w: float(np.sin(w).sum()), np.cos(X), X, step=-1),
+    "readings: expected a tuple of names; got 'paired'": lambda: checks.cross_validate(problem(), readings="paired"),
     "wrt: expected one of network, all; got 'inputs'": lambda: checks.Problem.from_network(None, X, Y, wrt="inputs"),
     "network: expected an lstm.Network; got dict": lambda: checks.Problem.from_network(WEIGHTS, X, Y),
     "loss: expected a function of the weights; got ndarray": lambda: checks.check_function(X, X, X),
 }
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        checks.cross_validate,
+        checks.full_sequence,
+        checks.autodiff,
+        checks.complex_step,
+        checks.rounding_tolerance,
+        lambda it: checks.assert_gradients(WEIGHTS, it),
+    ],
+)
+def test_what_is_no_problem(function):
+    for it, shown in ((None, "None"), (WEIGHTS, "dict"), (X, "an array of shape (4, 3, 2)")):
+        with pytest.raises(BadInput) as caught:
+            function(it)
+        assert str(caught.value) == f"problem: expected a checks.Problem or a checks.Cost; got {shown}"
+
+
+@pytest.mark.parametrize("nothing", [None, lambda _: None, {}])
+def test_a_gradient_that_is_not_there_does_not_agree(nothing):
+    """A function that forgot to return; not a check without a candidate."""
+    refused = [lambda: checks.check_function(lambda w: jnp.sin(w).sum(), nothing, X)]
+    if callable(nothing):
+        refused.append(lambda: checks.cross_validate(problem(gradients=nothing)))
+    else:
+        refused.append(lambda: checks.assert_gradients(nothing, problem()))
+    for refuse in refused:
+        with pytest.raises(BadInput, match=r"gradients: expected an array for .*, as the parameters have; got none"):
+            refuse()
 
 
 @pytest.mark.parametrize("message", REFUSED)
