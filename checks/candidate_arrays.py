@@ -19,7 +19,7 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16), BFLO
 def floats(name: str, array: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     """The array in float64, its numbers unchanged, if they are finite floating-point numbers (where ``where`` says so)."""
     if array.dtype not in FLOATS:
-        raise BadInput(f"{shown(name)}: expected floating-point numbers; got {array.dtype}")
+        raise BadInput(f"{shown(name)}: expected float64, float32, float16 or bfloat16; got {array.dtype}")
     if array.size == 0:
         raise BadInput(f"{shown(name)}: expected at least one entry along each axis; got shape {array.shape}")
     values = array.astype(np.float64)

@@ -48,8 +48,8 @@ class _Understanding:
         self.arrays, self.reading = arrays, reading
 
     def candidate(self) -> Candidate:
-        inputs_axes = self._inputs_axes()
         weights = weights_of(self.arrays, self.reading.layout)
+        inputs_axes = self._inputs_axes()
         self.layers = self._layers(weights)
         self.lengths = None
         features = {direction.layer.w_x.shape[0] for direction in directions(self.layers[0])}
