@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from checks.cli_arguments import add_json, positive, seed
-from checks.cli_files import add_file_commands
+from checks.commands.arguments import add_json, positive, seed
+from checks.commands.files import add_file_commands
 from lstm import LOSSES, BadInput
 
 
@@ -47,7 +47,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _run_demo(arguments: argparse.Namespace) -> Any:
-    from checks.demo import DemoOptions, demo
+    from checks.commands.demo import DemoOptions, demo
 
     chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
     return demo(DemoOptions(**chosen))

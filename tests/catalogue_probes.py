@@ -16,7 +16,7 @@ import numpy as np
 import checks.tolerance as tolerance
 import lstm
 from checks.catalogue import Bug, Case
-from checks.mutants import gradients
+from checks.catalogue.mutants import gradients
 from checks.problem import Problem
 from lstm import Network, State
 

@@ -13,10 +13,10 @@ import pytest
 
 from checks.autodiff import autodiff
 from checks.catalogue import BUGS, bugs_for
+from checks.catalogue.mutants import gradients
 from checks.complex_step import complex_step
 from checks.estimate import Status
 from checks.full_sequence import full_sequence
-from checks.mutants import gradients
 from checks.per_timestep import per_timestep
 
 ESTIMATORS = {

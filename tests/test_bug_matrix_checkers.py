@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from checks.catalogue import bugs_for
-from checks.catalogue_cost import weight_decay
+from checks.catalogue.cost import weight_decay
+from checks.catalogue.mutants import gradients
 from checks.estimate import Status, max_relative_error
 from checks.full_sequence import full_sequence
-from checks.mutants import gradients
 from checks.per_timestep import differencer, per_timestep
 from checks.perturbation import cost_noise, default_step, extrapolate, noise_of_difference
 from checks.problem import Problem

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from checks.catalogue import BUGS, bugs_for
-from checks.mutants import gradients
+from checks.catalogue.mutants import gradients
 from lstm import State
 
 SIZES = {"squared_error": (6, 3, 5, 4, 7), "linear": (6, 3, 4, 4, 0)}

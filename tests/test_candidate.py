@@ -7,9 +7,9 @@ import pytest
 from verify_cases import Arrays, golden, without
 
 import lstm
-from checks.candidate import Reading
-from checks.candidate_reading import understand
 from checks.cli import main
+from checks.files.candidate import Reading
+from checks.files.candidate_reading import understand
 from lstm import BadInput
 from lstm.layouts import LAYOUTS
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from verify_fuzz import json_bytes, npz_bytes, safetensors_bytes
 
-from checks.array_file import read_arrays, write_arrays
-from checks.json_file import read_json
-from checks.npz_file import read_npz
-from checks.safetensors_file import read_safetensors
+from checks.files.array_file import read_arrays, write_arrays
+from checks.files.json_file import read_json
+from checks.files.npz_file import read_npz
+from checks.files.safetensors_file import read_safetensors
 from lstm import BadInput
 
 ARRAYS = {

@@ -11,9 +11,9 @@ from verify_cases import check, golden
 from verify_fuzz import BYTES, arrays_changed, header_edited, json_bytes, npz_bytes, safetensors_bytes, safetensors_header_edited
 
 import checks.oracle
-from checks.array_file import READERS
-from checks.candidate_reading import understand
-from checks.confirmation import Confirmation
+from checks.files.array_file import READERS
+from checks.files.candidate_reading import understand
+from checks.oracle.confirmation import Confirmation
 from checks.verdict import Verdict
 from lstm import BadInput
 

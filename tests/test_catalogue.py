@@ -13,10 +13,10 @@ import pytest
 
 import lstm
 from checks.catalogue import BUGS, FAMILIES, Case, bugs_for, named
-from checks.catalogue_cost import clipped_by_norm, clipped_elementwise, clipped_in_loop
-from checks.catalogue_recurrence import truncated
+from checks.catalogue.cost import clipped_by_norm, clipped_elementwise, clipped_in_loop
+from checks.catalogue.mutants import TERMS, gradients
+from checks.catalogue.recurrence import truncated
 from checks.complex_step import complex_step
-from checks.mutants import TERMS, gradients
 from checks.problem import Problem
 
 DERIVATION = pathlib.Path(__file__).parents[1] / "docs" / "derivation.md"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from checks.catalogue import BUGS, bugs_for, named
-from checks.catalogue_recurrence import truncated
-from checks.catalogue_weights import permuted
+from checks.catalogue.mutants import gradients
+from checks.catalogue.recurrence import truncated
+from checks.catalogue.weights import permuted
 from checks.estimate import flatten
-from checks.mutants import gradients
 
 GENERIC = {  # T, B, D, H, K and the count of timesteps all differ, except where a bug needs D = H
     "cross_entropy": {"sizes": (7, 3, 5, 4, 6)},

@@ -18,8 +18,8 @@ import pytest
 
 import lstm
 from checks.catalogue import bugs_for, named
+from checks.catalogue.mutants import gradients
 from checks.estimate import flatten
-from checks.mutants import gradients
 from checks.problem import Problem
 
 cut = jax.lax.stop_gradient

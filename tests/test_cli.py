@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import checks
-from checks import cli, demo
+from checks import cli
+from checks.commands import demo
 
 READINGS = ["per_timestep.frozen", "per_timestep.shared", "per_timestep.paired", "per_timestep.replayed", "per_timestep.untied"]
 NAMES = ["hand_bptt", "autodiff", "full_sequence", "complex_step", *READINGS]

@@ -11,12 +11,12 @@ import pytest
 from verify_cases import VARIANTS, golden
 
 import lstm
-from checks.array_file import read_arrays
-from checks.candidate_reading import understand
-from checks.case import OracleCase
 from checks.cli import main
-from checks.export import ExportOptions, export, random_case
-from checks.oracle_tolerance import RoundingModel
+from checks.files.array_file import read_arrays
+from checks.files.candidate_reading import understand
+from checks.files.export import ExportOptions, export, random_case
+from checks.oracle.case import OracleCase
+from checks.oracle.tolerance import RoundingModel
 from lstm import BadInput
 from lstm.layouts import LAYOUTS
 from lstm.levels import directions, together_as_layers

@@ -188,7 +188,7 @@ def test_the_sources_keep_the_rule(rule):
         (no_global_jax_settings, "lstm.api", "jax.config.update('jax_enable_x64', True)", {"jax.config.update"}),
         (no_global_jax_settings, "checks.cli", "from jax import config\nconfig.jax_enable_x64 = True", {"config.jax_enable_x64"}),
         (no_global_jax_settings, "checks.cli", "os.environ['JAX_ENABLE_X64'] = '1'", {"os.environ"}),
-        (only_runtime_dependencies, "checks.npz_file", "def f():\n    import torch.nn", {"torch.nn"}),
+        (only_runtime_dependencies, "checks.files.npz_file", "def f():\n    import torch.nn", {"torch.nn"}),
     ],
 )
 def test_a_planted_violation_is_seen(rule, module, source, wrong):

@@ -13,8 +13,8 @@ from verify_cases import VARIANTS, changed, check, golden, oracle_of, without
 import checks.oracle
 import lstm
 from checks.cli import main
-from checks.confirmation import Confirmation
-from checks.export import ExportOptions, export, random_case
+from checks.files.export import ExportOptions, export, random_case
+from checks.oracle.confirmation import Confirmation
 from checks.verdict import Verdict
 from lstm import BadInput
 from lstm.layouts import LAYOUTS

@@ -10,8 +10,8 @@ from verify_cases import Arrays, check, golden, oracle_of
 
 import checks.oracle
 import lstm
-from checks.candidate import Reading
-from checks.confirmation import Confirmation
+from checks.files.candidate import Reading
+from checks.oracle.confirmation import Confirmation
 from checks.verdict import Verdict
 from lstm.layouts import LAYOUTS
 

@@ -9,10 +9,10 @@ import pytest
 from verify_cases import VARIANTS, check, golden, oracle_of, without
 
 import checks.oracle
-from checks.candidate_reading import understand
-from checks.confirmation import Confirmation
-from checks.oracle_tolerance import LAMBDA, RoundingModel
-from checks.rounding_strand import product_rounding
+from checks.files.candidate_reading import understand
+from checks.oracle.confirmation import Confirmation
+from checks.oracle.rounding_strand import product_rounding
+from checks.oracle.tolerance import LAMBDA, RoundingModel
 from checks.verdict import Verdict
 
 CASES = {  # sizes of the network, what its weights are multiplied by

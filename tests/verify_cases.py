@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 import lstm
-from checks.candidate import Reading
-from checks.candidate_reading import understand
-from checks.export import ExportOptions, golden_vectors, random_case
+from checks.files.candidate import Reading
+from checks.files.candidate_reading import understand
+from checks.files.export import ExportOptions, golden_vectors, random_case
 from checks.oracle import Oracle
 from checks.verify import verify_candidate
-from checks.verify_report import VerifyReport
+from checks.verify.report import VerifyReport
 from lstm.layouts import LAYOUTS
 
 Arrays = dict[str, np.ndarray]

@@ -21,7 +21,7 @@ def npz_bytes(arrays: dict[str, Any], compressed: bool = False) -> bytes:
 
 
 def safetensors_bytes(arrays: Arrays) -> bytes:
-    from checks.safetensors_file import write_safetensors
+    from checks.files.safetensors_file import write_safetensors
 
     stream = io.BytesIO()
     write_safetensors(stream, arrays, {"made": "by a test"})
@@ -29,7 +29,7 @@ def safetensors_bytes(arrays: Arrays) -> bytes:
 
 
 def json_bytes(arrays: Arrays) -> bytes:
-    from checks.json_file import write_json
+    from checks.files.json_file import write_json
 
     stream = io.BytesIO()
     write_json(stream, arrays)

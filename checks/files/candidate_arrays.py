@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from checks.npz_file import shown
+from checks.files.npz_file import shown
 from lstm import BadInput
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from checks.npz_file import check_size, one_line, shown
+from checks.files.npz_file import check_size, one_line, shown
 from lstm import BadInput
 
 HEADER = 4 * 2**20  # bytes: some 40,000 arrays

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 import lstm
-from checks.case import OracleCase
-from checks.confirmation import Confirmation, confirm
 from checks.estimate import max_relative_error
-from checks.oracle_tolerance import RoundingModel
+from checks.oracle.case import OracleCase
+from checks.oracle.confirmation import Confirmation, confirm
+from checks.oracle.tolerance import RoundingModel
 
 
 class Oracle:

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 
 import lstm
-from checks.case import OracleCase
+from checks.oracle.case import OracleCase
 from lstm.layouts import Layout
 
 DATA = ("inputs", "h0", "c0", "lengths")

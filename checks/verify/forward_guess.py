@@ -17,10 +17,10 @@ import jax
 import numpy as np
 
 import lstm
-from checks.candidate import Candidate
-from checks.candidate_reading import configured
-from checks.case import OracleCase
-from checks.layout_marks import FIELDS, Marks
+from checks.files.candidate import Candidate
+from checks.files.candidate_reading import configured
+from checks.oracle.case import OracleCase
+from checks.verify.layout_marks import FIELDS, Marks
 from lstm.levels import directions, together_as_layers
 
 Results = dict[str, np.ndarray]  # outputs, h_n, c_n: canonical, (T, B, R) and the layout's states

@@ -9,7 +9,7 @@ product over magnitudes. A rounding is no constant u but spread over [-u, u], wi
 **Everything before.** x and δ themselves are computed, and one timestep's rounding travels through all the others: h_{t-1}
 through W_h forward, δ_t through W_hᵀ backward. Following magnitudes through |W_h| would multiply what in truth cancels, and
 say nothing at T = 100. Instead the rounding itself is followed: at every place where arithmetic rounds, a random number of
-the size of that rounding is added, forward and backward (`checks.rounding_noise`), and the whole is run again. The spread of
+the size of that rounding is added, forward and backward (`checks.oracle.rounding_noise`), and the whole is run again. The spread of
 the result, over `SAMPLES` runs, is its standard deviation, and already knows the saturation, the cancellation and the exploding of
 this very input. It is linear in u as long as u is small, so it is measured at u = 2^-30 in float64, and scaled.
 
@@ -40,8 +40,8 @@ import ml_dtypes
 import numpy as np
 
 import lstm
-from checks.case import OracleCase
-from checks.rounding_strand import VIRTUAL, Strand, noise, product_rounding, times
+from checks.oracle.case import OracleCase
+from checks.oracle.rounding_strand import VIRTUAL, Strand, noise, product_rounding, times
 from lstm.levels import apart, directions, together, together_as_layers
 
 LAMBDA = 8.0
@@ -63,7 +63,7 @@ class RoundingModel:
     def __init__(self, case: OracleCase, *, samples: int = SAMPLES, seed: int = 0):
         self.case = case
         self.generator = np.random.default_rng(seed)
-        # What overflows here is no tolerance, and `checks.verify_compare` says so
+        # What overflows here is no tolerance, and `checks.verify.compare` says so
         with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
             self.strands = [
                 [Strand(d.layer, d.reversed, case.valid, s) for d, s in zip(directions(level), apart(level, states), strict=True)]

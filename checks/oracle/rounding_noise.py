@@ -1,7 +1,7 @@
 """One layer's recurrence with a disturbance at every place where arithmetic rounds, and its derivative by JAX.
 
 Not a way to a gradient: a way to learn what the rounding of a correct implementation does to one (see
-`checks.oracle_tolerance`). Undisturbed, it is the forward pass. Each disturbance is a number in units of a virtual unit
+`checks.oracle.tolerance`). Undisturbed, it is the forward pass. Each disturbance is a number in units of a virtual unit
 roundoff; JAX differentiates the disturbed recurrence, so how one timestep's rounding travels through the others, forward and
 backward, needs no derivation.
 """

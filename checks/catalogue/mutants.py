@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from checks.mutants_case import Case, Run, blocks, run_layers, valid_steps
+from checks.catalogue.case import Case, Run, blocks, run_layers, valid_steps
 from lstm import CostGradients, Gradients, Layer, Network, Readout, State
 
 # value, where (a `Case`, `CostSite`, `LayerSite` or `Step`) -> the value that the bug makes of it

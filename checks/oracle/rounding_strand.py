@@ -1,4 +1,4 @@
-"""One layer in one direction under `checks.oracle_tolerance`: its sums of products, and the disturbances that each run draws."""
+"""One layer in one direction under `checks.oracle.tolerance`: its sums of products, and the disturbances that each run draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from checks.rounding_noise import Disturbance, Upstream, disturbed_backward, disturbed_forward, undisturbed
+from checks.oracle.rounding_noise import Disturbance, Upstream, disturbed_backward, disturbed_forward, undisturbed
 from lstm import Gradients, Layer, State
 
 VIRTUAL = 2.0**-30  # far above float64's own rounding, far below where the response bends

@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from checks.json_file import read_json, write_json
-from checks.npz_file import read_npz, shown
-from checks.safetensors_file import read_safetensors, write_safetensors
+from checks.files.json_file import read_json, write_json
+from checks.files.npz_file import read_npz, shown
+from checks.files.safetensors_file import read_safetensors, write_safetensors
 from lstm import BadInput
 
 READERS = {".npz": read_npz, ".safetensors": read_safetensors, ".json": read_json}

@@ -1,29 +1,29 @@
 """The bug catalogue: mistakes that people really make in a hand-written LSTM backward pass, each ready to be planted.
 
-They were found in public code, issues and question threads. `checks.mutants.gradients(case, [bug])` is the gradient that a
+They were found in public code, issues and question threads. `checks.catalogue.mutants.gradients(case, [bug])` is the gradient that a
 backward pass with the bug computes.
 """
 
 from __future__ import annotations
 
-from checks import catalogue_cell, catalogue_cost, catalogue_recurrence, catalogue_upstream, catalogue_weights
-from checks.catalogue_bug import Bug as Bug, Family as Family
-from checks.catalogue_cost import FACTORS as FACTORS
-from checks.mutants_case import Case as Case
+from checks.catalogue import cell, cost, recurrence, upstream, weights
+from checks.catalogue.bug import Bug as Bug, Family as Family
+from checks.catalogue.case import Case as Case
+from checks.catalogue.cost import FACTORS as FACTORS
 from lstm import BadInput
 
 BUGS: tuple[Bug, ...] = (
-    *catalogue_recurrence.BUGS,
-    *catalogue_upstream.BUGS,
-    *catalogue_cell.BUGS,
-    *catalogue_weights.BUGS,
-    *catalogue_cost.BUGS,
+    *recurrence.BUGS,
+    *upstream.BUGS,
+    *cell.BUGS,
+    *weights.BUGS,
+    *cost.BUGS,
 )
 FAMILIES: tuple[Family, ...] = (
-    *catalogue_recurrence.FAMILIES,
-    *catalogue_cell.FAMILIES,
-    *catalogue_weights.FAMILIES,
-    *catalogue_cost.FAMILIES,
+    *recurrence.FAMILIES,
+    *cell.FAMILIES,
+    *weights.FAMILIES,
+    *cost.FAMILIES,
 )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue_bug import Bug, both, either, final_c, final_h, padded, several_sequences, several_steps
-from checks.mutants import LayerSite
-from checks.mutants_case import Case
+from checks.catalogue.bug import Bug, both, either, final_c, final_h, padded, several_sequences, several_steps
+from checks.catalogue.case import Case
+from checks.catalogue.mutants import LayerSite
 from lstm import State
 
 

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 import lstm
-from checks.array_file import read_arrays
-from checks.candidate import FORWARD, Candidate, Reading
-from checks.candidate_arrays import moved
-from checks.candidate_reading import understand
-from checks.case import OracleCase
-from checks.forward_guess import guesses
-from checks.layout_marks import Marks, marks_of
+from checks.files.array_file import read_arrays
+from checks.files.candidate import FORWARD, Candidate, Reading
+from checks.files.candidate_arrays import moved
+from checks.files.candidate_reading import understand
 from checks.oracle import Oracle
+from checks.oracle.case import OracleCase
 from checks.verdict import Verdict
-from checks.verify_compare import Judgement, judge, not_judged
-from checks.verify_report import VerifyReport
+from checks.verify.compare import Judgement, judge, not_judged
+from checks.verify.forward_guess import guesses
+from checks.verify.layout_marks import Marks, marks_of
+from checks.verify.report import VerifyReport
 from lstm.layouts.places import describe
 
 
@@ -26,7 +26,7 @@ def verify(path: Any, reading: Reading, *, exhaustive: bool = False, seed: int =
     """Check the gradients in a file.
 
     Args:
-        path: an ``.npz``, ``.safetensors`` or ``.json`` file; see `checks.candidate` for its keys.
+        path: an ``.npz``, ``.safetensors`` or ``.json`` file; see `checks.files.candidate` for its keys.
         exhaustive: confirm the oracle by differences in every entry, not in a sample.
         seed: of that sample and of the random roundings behind the tolerances.
         precision: the dtype to judge in; default the coarsest that the file holds.

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from checks.cli_arguments import (
+from checks.commands.arguments import (
     activations_of,
     add_axes,
     add_json,
@@ -51,7 +51,7 @@ def _add_verify(commands: Any) -> None:
 
 
 def _run_verify(arguments: argparse.Namespace) -> Any:
-    from checks.candidate import Reading
+    from checks.files.candidate import Reading
     from checks.verify import verify
 
     reading = Reading(
@@ -102,7 +102,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _run_export(arguments: argparse.Namespace) -> Any:
-    from checks.export import ExportOptions, export
+    from checks.files.export import ExportOptions, export
 
     given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
     given |= {"layout": layout_of(arguments), "clip": clip_of(arguments), "layout_file": arguments.layout_file}
@@ -137,8 +137,8 @@ class Explained:
 
 
 def _run_layout(arguments: argparse.Namespace) -> Explained:
-    from checks.array_file import read_arrays
-    from checks.candidate_reading import weights_of
+    from checks.files.array_file import read_arrays
+    from checks.files.candidate_reading import weights_of
 
     layout = layout_of(arguments)
     weights = weights_of(read_arrays(arguments.file), layout)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue_bug import (
+from checks.catalogue.bug import (
     Bug,
     Family,
     as_many_inputs_as_units,
@@ -19,8 +19,8 @@ from checks.catalogue_bug import (
     several_steps,
     several_units,
 )
-from checks.mutants import LayerSite
-from checks.mutants_case import Case, blocks
+from checks.catalogue.case import Case, blocks
+from checks.catalogue.mutants import LayerSite
 from lstm import CostGradients, Layer, State
 
 

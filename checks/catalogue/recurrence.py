@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue_bug import (
+from checks.catalogue.bug import (
     Bug,
     Family,
     as_many_inputs_as_units,
@@ -17,8 +17,8 @@ from checks.catalogue_bug import (
     several_steps,
     several_units,
 )
-from checks.mutants import LayerSite, Step
-from checks.mutants_case import blocks
+from checks.catalogue.case import blocks
+from checks.catalogue.mutants import LayerSite, Step
 
 
 def _only_at_the_end(carried: np.ndarray, s: Step) -> np.ndarray:

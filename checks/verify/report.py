@@ -7,11 +7,11 @@ import math
 import textwrap
 from typing import Any
 
-from checks.candidate import Candidate
-from checks.confirmation import Confirmation
+from checks.files.candidate import Candidate
+from checks.oracle.confirmation import Confirmation
 from checks.report import WIDTH
 from checks.verdict import Verdict
-from checks.verify_compare import Judgement
+from checks.verify.compare import Judgement
 from lstm.levels import directions
 
 NAME_WIDTH = 34

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from checks.catalogue_bug import Bug, Family, either, final_c, final_h, initial_c, replace_blocks, several_steps
-from checks.mutants import Step
-from checks.mutants_case import GATES, blocks, sigmoid
+from checks.catalogue.bug import Bug, Family, either, final_c, final_h, initial_c, replace_blocks, several_steps
+from checks.catalogue.case import GATES, blocks, sigmoid
+from checks.catalogue.mutants import Step
 
 GATE_NAMES = {"i": "input", "f": "forget", "g": "candidate", "o": "output", "ifo": "every sigmoid", "ifgo": "every"}
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from checks.catalogue_bug import Bug, Family, both, padded, several_steps, short
-from checks.mutants import CostSite, Step, d_loss, gradients, softmax
-from checks.mutants_case import Case
+from checks.catalogue.bug import Bug, Family, both, padded, several_steps, short
+from checks.catalogue.case import Case
+from checks.catalogue.mutants import CostSite, Step, d_loss, gradients, softmax
 from lstm import CostGradients, Network
 
 # A name for each factor by which a whole gradient may be off -> its value, of `Case.sizes`

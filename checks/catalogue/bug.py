@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from checks.mutants import TERMS, Modifier
-from checks.mutants_case import Case, blocks
+from checks.catalogue.case import Case, blocks
+from checks.catalogue.mutants import TERMS, Modifier
 
 Condition = Callable[[Case], bool]
 
@@ -21,7 +21,7 @@ def always(case: Case) -> bool:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bug:
-    """One mistake in a backward pass. Its gradient is ``checks.mutants.gradients(case, [bug])``.
+    """One mistake in a backward pass. Its gradient is ``checks.catalogue.mutants.gradients(case, [bug])``.
 
     Attributes:
         name: kebab-case, unique for one case.
@@ -29,7 +29,7 @@ class Bug:
         equation: of docs/derivation.md, the one it breaks, as in ``"(9)"``.
         effect: what it does to the gradient.
         fix: what the author should do.
-        modifies: place of `checks.mutants.TERMS` -> what becomes of the value there.
+        modifies: place of `checks.catalogue.mutants.TERMS` -> what becomes of the value there.
         applies: can this case have it? False where sizes or zeros rule out any effect on any gradient, where shapes or the
             kind of cost rule the bug out, and where it would be another bug of the catalogue.
         also: other ways of writing the same mistake, which give the same gradient.

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 import lstm
-from checks.array_file import write_arrays
-from checks.candidate import READOUT_FIRST
-from checks.candidate_arrays import moved
-from checks.case import OracleCase
+from checks.files.array_file import write_arrays
+from checks.files.candidate import READOUT_FIRST
+from checks.files.candidate_arrays import moved
+from checks.oracle.case import OracleCase
 from checks.verdict import Verdict
 from lstm import BadInput
 from lstm.layouts import Layout

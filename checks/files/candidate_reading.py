@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 import lstm
-from checks.candidate import COST, FORWARD, READOUT_FIRST, RESERVED, UPSTREAM, Candidate, Reading
-from checks.candidate_arrays import check_probabilities, exact_shape, floats, lengths_of, moved, near_name, sequence_shape
-from checks.case import OracleCase
+from checks.files.candidate import COST, FORWARD, READOUT_FIRST, RESERVED, UPSTREAM, Candidate, Reading
+from checks.files.candidate_arrays import check_probabilities, exact_shape, floats, lengths_of, moved, near_name, sequence_shape
+from checks.files.npz_file import shown
 from checks.network_forward import zero_states
-from checks.npz_file import shown
+from checks.oracle.case import OracleCase
 from lstm import BadInput
 from lstm.layouts import Layout
 from lstm.levels import apart, directions, output_size

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from checks.npz_file import AXES, one_line, shown
+from checks.files.npz_file import AXES, one_line, shown
 from lstm import BadInput
 
 LARGEST = 256 * 2**20  # bytes of text: parsed, it takes some eight times as much

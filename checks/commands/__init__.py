@@ -1,0 +1,1 @@
+"""The subcommands of ``lstm-check`` and the arguments that they share."""
