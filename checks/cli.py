@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from checks.commands.arguments import add_json, positive, seed
 from checks.commands.files import add_file_commands
@@ -53,6 +53,29 @@ def _run_demo(arguments: argparse.Namespace) -> Any:
     return demo(DemoOptions(**chosen))
 
 
+def _check_json_path(arguments: argparse.Namespace) -> None:
+    """A path that cannot be written, or that would overwrite another file of the command, is refused before anything runs."""
+    path = arguments.json
+    if path in (None, "-"):
+        return
+    existed = os.path.exists(path)
+    if existed and not os.path.isfile(path) and not os.path.isdir(path):
+        return  # a device or a pipe: opening it to see would already be using it
+    _open(path, "a").close()
+    if not existed:
+        os.remove(path)
+    others = [getattr(arguments, name, None) for name in ("file", "out", "layout_file")]
+    if os.path.realpath(path) in [os.path.realpath(other) for other in others if other is not None and "\0" not in other]:
+        raise BadInput(f"--json: expected a file of its own; got {path}, which the command uses already")
+
+
+def _open(path: str, mode: str) -> TextIO:
+    try:
+        return open(path, mode, encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"--json: cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _show(report: Any, json_path: str | None) -> None:
     """Text on stdout, unless the JSON goes there."""
     if json_path != "-":
@@ -64,9 +87,9 @@ def _show(report: Any, json_path: str | None) -> None:
         sys.stdout.write(text)
         return
     try:
-        with open(json_path, "w", encoding="utf-8") as file:
+        with _open(json_path, "w") as file:
             file.write(text)
-    except OSError as error:
+    except OSError as error:  # a full disk
         raise BadInput(f"--json: cannot write {json_path}: {error.strerror}") from None
 
 
@@ -75,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], Any] = arguments.run
     try:
+        _check_json_path(arguments)
         report = run(arguments)
         _show(report, arguments.json)
         sys.stdout.flush()
