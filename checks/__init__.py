@@ -5,6 +5,7 @@ Everything here sees only a forward cost; nothing knows how the gradient was der
 
 from checks.assertion import assert_gradients as assert_gradients
 from checks.autodiff import autodiff as autodiff
+from checks.certified import Certified as Certified, certified as certified
 from checks.compare import Comparison as Comparison, compare as compare
 from checks.complex_step import complex_step as complex_step
 from checks.cross_validation import cross_validate as cross_validate

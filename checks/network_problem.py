@@ -62,6 +62,8 @@ def from_network(
         return found if wrt == "all" else found.network
 
     parameters = lstm.CostGradients(network=network, inputs=inputs, initial_state=states) if wrt == "all" else network
+    origin = {"inputs": inputs, "targets": targets, "initial_state": states, "masks": masks}
+    origin |= {"loss": loss, "reduction": reduction, "lengths": lengths}
     if not is_causal(network.layers):
         weights = _loss_weights(reduction, lengths, inputs.shape[:2])
 
@@ -72,7 +74,7 @@ def from_network(
             y = outputs if readout is None else jnp.matmul(outputs, readout.w, precision="highest") + readout.b
             return (lstm.LOSSES[loss].forward(y, targets) * weights.astype(inputs.dtype)).sum()
 
-        return Cost(parameters=parameters, function=function, gradients=gradients)
+        return Cost(parameters=parameters, function=function, gradients=gradients, origin=origin)
 
     def step(p: Any, state: Any, x_t: Any) -> Any:
         at_t, masks_t = x_t
@@ -90,6 +92,7 @@ def from_network(
         reduction=reduction,
         lengths=lengths,
         gradients=gradients,
+        origin=origin,
     )
 
 

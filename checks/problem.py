@@ -28,12 +28,14 @@ class Cost:
         parameters: pytree of arrays, all float32 or all float64.
         function: parameters -> scalar, traceable by JAX; None in a `Problem`.
         gradients: parameters -> pytree like them: the hand-written gradient under test, if there is one.
+        origin: what `checks.network_problem.from_network` was given beside the parameters, by name; None for another cost.
         memo: what has been computed of this very problem and is needed again (its noise, its magnitudes).
     """
 
     parameters: Any
     function: Callable[[Any], Any] | None = None
     gradients: Callable[[Any], Any] | None = None
+    origin: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
     memo: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
