@@ -7,7 +7,7 @@ import numpy as np
 
 from checks.arguments import described
 from checks.estimate import Estimate, flatten
-from checks.perturbation import DEFAULT_MEMORY
+from checks.perturbation import DEFAULT_MEMORY, chunk_size, in_chunks, rounded_up
 from checks.problem import Cost, only_cost
 from lstm import BadInput
 
@@ -25,23 +25,20 @@ def autodiff(problem: Cost, *, mode: str = "reverse") -> Estimate:
             value = flatten(jax.jit(jax.grad(problem.cost))(problem.parameters))
         cell_steps, states_held = problem.steps_per_cost, problem.steps_per_cost
     else:
-        value = _forward(problem)
-        cell_steps, states_held = problem.steps_per_cost * problem.size, 2
+        value, copies = _forward(problem)
+        cell_steps, states_held = problem.steps_per_cost * copies, 2
     name = "autodiff" if mode == "reverse" else "autodiff.forward"
     return Estimate.from_flat(name, problem, value, None, cell_steps=cell_steps, states_held=states_held)
 
 
-def _forward(problem: Cost) -> np.ndarray:
-    """One Jacobian-vector product per weight, in chunks."""
+def _forward(problem: Cost) -> tuple[np.ndarray, int]:
+    """One Jacobian-vector product per weight, in chunks; and how many were run."""
     size = problem.size
-    chunk = int(np.clip(DEFAULT_MEMORY // (2 * size * problem.dtype.itemsize), 1, size))
+    chunk = chunk_size(size, 2 * size * problem.dtype.itemsize, DEFAULT_MEMORY)
 
     def derivative(index):
         direction = (jax.numpy.arange(size) == index).astype(problem.dtype)
         return jax.jvp(lambda flat: problem.cost(problem.unflatten(flat)), (problem.flat,), (direction,))[1]
 
     with problem.scope():
-        derivatives = jax.jit(jax.vmap(derivative))
-        starts = range(0, size, chunk)
-        parts = [np.asarray(derivatives(np.minimum(np.arange(start, start + chunk), size - 1))) for start in starts]
-    return np.concatenate(parts)[:size]
+        return in_chunks(jax.jit(jax.vmap(derivative)), size, chunk), rounded_up(size, chunk)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from checks.estimate import Estimate
-from checks.perturbation import DEFAULT_MEMORY
+from checks.perturbation import DEFAULT_MEMORY, chunk_size, in_chunks, rounded_up
 from checks.problem import Cost, only_cost
 
 STEP = 1e-30
@@ -22,15 +21,13 @@ def complex_step(problem: Cost, *, memory: int = DEFAULT_MEMORY) -> Estimate:
     """The gradient to rounding error; no claim beyond that. Cell steps: T P, in complex arithmetic."""
     size = only_cost(problem).size
     flat = problem.flat
-    chunk = int(np.clip(memory // (64 * size), 1, size))
+    chunk = chunk_size(size, 64 * size, memory)
 
     def derivative(index):
         moved = jnp.asarray(flat) + 1j * jnp.where(jnp.arange(size) == index, STEP, 0).astype(flat.dtype)
         return problem.cost(problem.unflatten(moved)).imag / STEP
 
     with problem.scope():
-        derivatives = jax.jit(jax.vmap(derivative))
-        starts = range(0, size, chunk)
-        parts = [np.asarray(derivatives(np.minimum(np.arange(start, start + chunk), size - 1))) for start in starts]
-    value = np.concatenate(parts)[:size]
-    return Estimate.from_flat("complex_step", problem, value, None, cell_steps=problem.steps_per_cost * size, states_held=1)
+        value = in_chunks(jax.jit(jax.vmap(derivative)), size, chunk)
+    cell_steps = problem.steps_per_cost * rounded_up(size, chunk)
+    return Estimate.from_flat("complex_step", problem, value, None, cell_steps=cell_steps, states_held=1)

@@ -96,13 +96,18 @@ def three_ways(problem: Cost) -> list[Estimate]:
 
 
 def choose_reference(problem: Cost, estimates: list[Estimate] | None = None) -> Reference:
-    """The float64 complex step, or where the cost is not analytic autodiff, confirmed by differences.
+    """The float64 complex step, or where the cost is not analytic autodiff, confirmed by differences; once for each problem.
 
     ``estimates`` are reused if they are those of a float64 problem.
     """
-    if estimates is None or problem.dtype != np.float64:
-        problem = problem.astype(np.float64)
-        estimates = three_ways(problem)
+    double = problem.astype(np.float64)
+    if "reference" not in double.memo:
+        reusable = estimates is not None and problem is double
+        double.memo["reference"] = _choose(double, estimates if reusable else three_ways(double))
+    return double.memo["reference"]
+
+
+def _choose(problem: Cost, estimates: list[Estimate]) -> Reference:
     by_name = {estimate.name: estimate for estimate in estimates}
     differences = by_name["full_sequence"]
     rounding = rounding_tolerance(problem)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from checks.estimate import Estimate, Status
-from checks.perturbation import DEFAULT_MEMORY, Differencer, cost_noise, default_step, extrapolate, noise_of_difference
+from checks.perturbation import (
+    DEFAULT_MEMORY,
+    NOISE_SAMPLES,
+    Differencer,
+    cost_noise,
+    default_step,
+    extrapolate,
+    noise_of_difference,
+)
 from checks.problem import Cost, only_cost
 
 
 def differencer(problem: Cost, memory: int = DEFAULT_MEMORY) -> Differencer:
-    """C(w + step) - C(w - step) for every weight, ready for any step size."""
-    return Differencer(problem, lambda plus, minus, _: problem.cost(plus) - problem.cost(minus), memory=memory)
+    """C(w + step) - C(w - step) for every weight, ready for any step size; compiled once for each problem."""
+    key = ("full_sequence", memory)
+    if key not in problem.memo:
+        problem.memo[key] = Differencer(problem, lambda plus, minus, _: problem.cost(plus) - problem.cost(minus), memory=memory)
+    return problem.memo[key]
 
 
 def full_sequence(problem: Cost, *, step: float | None = None, memory: int = DEFAULT_MEMORY) -> Estimate:
@@ -21,7 +32,8 @@ def full_sequence(problem: Cost, *, step: float | None = None, memory: int = DEF
         memory: bytes that the perturbed copies of a chunk may take.
 
     Returns:
-        An `Estimate` with an error estimate for each entry (truncation and rounding). Cell steps: 4 T P.
+        An `Estimate` with an error estimate for each entry (truncation and rounding). Cell steps: 4 T P, and
+        16 T to measure the cost's own rounding.
     """
     step = default_step(only_cost(problem).dtype) if step is None else step
     differences = differencer(problem, memory)
@@ -33,7 +45,7 @@ def full_sequence(problem: Cost, *, step: float | None = None, memory: int = DEF
         problem,
         value,
         error,
-        cell_steps=4 * problem.steps_per_cost * problem.size,
+        cell_steps=(4 * differences.copies + NOISE_SAMPLES) * problem.steps_per_cost,
         states_held=1,
         status=Status.STEP_VANISHED if at_step.vanished else Status.COMPUTED,
     )

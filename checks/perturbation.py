@@ -7,6 +7,7 @@ is divided by the *realised* width, (w + step) - (w - step) as rounded, which is
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from checks.problem import Cost, only_cost
 from lstm import BadInput
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes for the perturbed copies of one chunk
+
+NOISE_SAMPLES = 16  # evaluations of the cost by which its rounding is measured
 
 # (plus parameters, minus parameters, constants) -> what the two passes differ by
 Delta = Callable[[Any, Any, Any], Any]
@@ -58,6 +61,11 @@ class Differencer:
 
         self._chunk_of_deltas = jax.jit(jax.vmap(of_one, in_axes=(0, 0, 0, None)))
 
+    @property
+    def copies(self) -> int:
+        """Perturbed copies run at one step size: P, and the indices that the last chunk repeats."""
+        return rounded_up(self.problem.size, self.chunk)
+
     def __call__(self, step: float) -> Differences:
         """Differences of all P parameters with steps ``step * max(1, |w|)``."""
         positive_step(step)
@@ -65,17 +73,30 @@ class Differencer:
         steps = (step * np.maximum(1, np.abs(flat))).astype(flat.dtype)
         plus, minus = flat + steps, flat - steps
         width = plus - minus
-        parts = []
-        for start in range(0, flat.size, self.chunk):
-            # The last chunk repeats the last parameter, so that every chunk has the same compiled shape
-            index = np.minimum(np.arange(start, start + self.chunk), flat.size - 1)
-            with self.problem.scope():
-                deltas = np.asarray(self._chunk_of_deltas(index, plus[index], minus[index], self.constants))
-            parts.append(deltas[: flat.size - start])
-        deltas = np.concatenate(parts)
+        with self.problem.scope():
+            deltas = in_chunks(lambda i: self._chunk_of_deltas(i, plus[i], minus[i], self.constants), flat.size, self.chunk)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = deltas / width.reshape((-1,) + (1,) * (deltas.ndim - 1))
         return Differences(value=value, vanished=bool((width == 0).any()))
+
+
+def in_chunks(of_indices: Callable[[np.ndarray], Any], size: int, chunk: int) -> np.ndarray:
+    """``of_indices`` of 0 … size - 1, (size, …), by chunks; the last one repeats the last index, so that all share one compiled shape."""
+    indices = (np.minimum(np.arange(start, start + chunk), size - 1) for start in range(0, size, chunk))
+    return np.concatenate([np.asarray(of_indices(index)) for index in indices])[:size]
+
+
+def chunk_size(size: int, per_copy: int, memory: int) -> int:
+    """How many copies, of ``per_copy`` bytes each, fit the memory; chunks of equal size, so that few indices are repeated."""
+    if isinstance(memory, bool) or not isinstance(memory, (int, float, np.number)) or not memory > 0:
+        raise BadInput(f"memory: expected a positive number of bytes; got {described(memory)}")
+    largest = int(np.clip(memory // max(per_copy, 1), 1, size))
+    return math.ceil(size / math.ceil(size / largest))
+
+
+def rounded_up(size: int, chunk: int) -> int:
+    """How many copies `in_chunks` really runs."""
+    return math.ceil(size / chunk) * chunk
 
 
 def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +110,7 @@ def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: Any)
     return value, np.abs(at_double - at_step) / 3 + 4 * 1.35 * noise_of_value
 
 
-def noise_points(problem: Cost, samples: int = 16, seed: int = 0) -> np.ndarray:
+def noise_points(problem: Cost, samples: int = NOISE_SAMPLES, seed: int = 0) -> np.ndarray:
     """(samples, P): closely spaced points along a line through the parameters, all of which move."""
     generator = np.random.default_rng(seed)
     direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size)
@@ -143,7 +164,7 @@ def _chunk_size(problem: Cost, memory: int) -> int:
     # Each pass holds its copy of the parameters and about 10 arrays of a state's size: two states, the
     # pre-activations of four gates, and temporaries
     per_copy = 2 * (problem.size + 10 * state_size) * problem.dtype.itemsize
-    return int(np.clip(memory // max(per_copy, 1), 1, problem.size))
+    return chunk_size(problem.size, per_copy, memory)
 
 
 def _shape_of_start(problem: Any) -> Any:

@@ -89,9 +89,14 @@ class Cost:
         return jax.enable_x64(self.dtype == np.float64)
 
     def astype(self, dtype: Any) -> Any:
-        """The same problem with every floating-point array in another precision."""
-        changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self) if field.init}
-        return dataclasses.replace(self, **changes)
+        """The same problem with every floating-point array in another precision; made once for each."""
+        if np.dtype(dtype) == self.dtype:
+            return self
+        key = np.dtype(dtype).name
+        if key not in self.memo:
+            changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self) if field.init}
+            self.memo[key] = dataclasses.replace(self, **changes)
+        return self.memo[key]
 
 
 def only_cost(problem: Any) -> Cost:

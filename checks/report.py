@@ -87,7 +87,9 @@ class Report:
         else:
             text = f"all {len(should)} that should equal dC/dw do" if len(should) > 1 else f"{should[0].name} equals dC/dw"
             differ = sum(not row.expected_to_agree and not row.agrees for row in self.rows)
-            text += f"; {differ} readings of approach 2 do not, as proved." if differ else "."
+            if differ:
+                text += f"; {differ} reading{'s' if differ > 1 else ''} of approach 2 {'do' if differ > 1 else 'does'} not, as proved"
+            text += "."
         return textwrap.fill(f"{self.verdict.value.upper()}: {text}", WIDTH)
 
     def _problem_line(self) -> str:
@@ -101,7 +103,7 @@ class Report:
         lines.append("-" * WIDTH)
         for row in self.rows:
             lines.append(
-                f"{row.name:<22}{row.max_relative_error:>8.1e}{row.cell_steps:>9,}{row.states_held:>7}  "
+                f"{row.name:<22}{row.max_relative_error:>8.1e}{_count(row.cell_steps):>9}{row.states_held:>7}  "
                 f"{_is_gradient(row):<7}{row.says}"
             )
         return "\n".join(lines)
@@ -117,6 +119,11 @@ class Report:
                 ]
                 sections.append("\n".join(lines))
         return sections
+
+
+def _count(number: int) -> str:
+    """As many digits as the column holds."""
+    return f"{number:,}" if number < 10**6 else f"{number:.2e}"
 
 
 def _is_gradient(row: Row) -> str:

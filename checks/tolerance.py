@@ -10,6 +10,11 @@ magnitudes added, except with probability 2 exp(-λ²/2). Here
     λ = 8    2 exp(-32) = 3e-14: never seen in a billion entries
     sum      Σ_t |timestep t's own contribution|, largest entry of each array: what cancels between timesteps counts
 
+That counts roundings relative to what is added up. Some are larger than that: a saturated gate's a (1 - a) and softmax(y)
+less the target are rounded relative to 1, large pre-activations relative to their terms, and what a timestep gets wrong the
+others inherit. How far these reach is measured, not bounded: `checks.rounding.propagated`, in units of u, the largest entry of
+each array; a correct implementation may take up to 4 operations where `jax.grad` takes one, so λ √4 u times that is added.
+
 The same number applies to the reference, in its own precision, so two float64 gradients may differ by twice that.
 """
 
@@ -22,8 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from checks.problem import Cost, Problem, only_cost
+from checks.rounding import propagated
 
 LAMBDA = 8.0
+OPERATIONS_FOR_ONE = 4  # 1 / (1 + exp(-z)) is as correct as ½ tanh(½z) + ½
 OTHER_OPERATIONS = 16  # per timestep and direction: activations, products of gates, additions, the loss
 LARGEST_UNTIED = 50_000_000  # T P entries above which the untied gradient is not formed
 
@@ -41,8 +48,22 @@ def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
 def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
     """`rounding_tolerance`, the magnitudes known."""
     unit_roundoff = float(np.finfo(dtype).eps) / 2
-    factor = LAMBDA * np.sqrt(roundings(problem)) * unit_roundoff
-    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes)]
+    of_sums = LAMBDA * np.sqrt(roundings(problem)) * unit_roundoff
+    of_reach = LAMBDA * np.sqrt(OPERATIONS_FOR_ONE) * unit_roundoff
+    reaches = jax.tree.leaves(reach(problem))
+    return [
+        of_sums * float(np.max(added)) + of_reach * float(np.max(reached))
+        for added, reached in zip(jax.tree.leaves(magnitudes), reaches, strict=True)
+    ]
+
+
+def reach(problem: Cost) -> Any:
+    """How far roundings move the gradient, per unit roundoff: a pytree like the parameters; computed once for each problem."""
+    if "reach" not in problem.memo:
+        double = problem.astype(np.float64)
+        with double.scope():
+            problem.memo["reach"] = propagated(jax.grad(double.cost), double.parameters)
+    return problem.memo["reach"]
 
 
 def roundings(problem: Cost) -> int:

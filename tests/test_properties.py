@@ -1,10 +1,10 @@
 """Hypothesis draws values, saturated gates and vanishing ones at a few shapes, T = 1 among them: hand BPTT against autodiff.
 
-What rounding allows is `checks.rounding_tolerance`'s model, which counts roundings relative to what is added up, and the part
-that it leaves out: where a gate saturates, its derivative a (1 - a) is rounded relative to 1, not to itself; so is softmax(y)
-less the target; and where pre-activations are large, so is their rounding. How far such roundings reach is measured: every
-derivative and every parameter of an LSTM written again here is moved at random by about TAU, and the gradient's change divided
-by TAU.
+What rounding allows is the part of `checks.rounding_tolerance` that counts roundings relative to what is added up, and this
+test's own measure of the rest, which owes nothing to `checks.rounding`: where a gate saturates, its derivative a (1 - a) is
+rounded relative to 1, not to itself; so is softmax(y) less the target; and where pre-activations are large, so is their
+rounding. How far such roundings reach is measured: every derivative and every parameter of an LSTM written again here is moved
+at random by about TAU, and the gradient's change divided by TAU.
 """
 
 from __future__ import annotations
