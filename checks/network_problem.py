@@ -130,7 +130,10 @@ def from_upstream(
         return lstm.backward(p.layers, kept, d_outputs, d_final_state)
 
     return Cost(
-        parameters=lstm.Gradients(layers=layers, inputs=inputs, initial_state=states), function=function, gradients=hand
+        parameters=lstm.Gradients(layers=layers, inputs=inputs, initial_state=states),
+        function=function,
+        gradients=hand,
+        origin={"lengths": lengths, "masks": masks, "d_outputs": d_outputs, "d_final_state": upstream},
     )
 
 
