@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from checks.compare import compare, leaves_like
+from checks.compare import leaves_like
 from checks.cross_validation import Reference, choose_reference, describe
 from checks.directional import directional_checks
 from checks.estimate import flatten, max_relative_error
 from checks.problem import Cost, only_cost
 from checks.report import Report, Row
-from checks.tolerance import gradient_and_magnitudes, tolerance_of
+from checks.tolerance import gradient_and_magnitudes
 from checks.verdict import Verdict
+from checks.within_rounding import within_rounding
 
 
 def assert_gradients(gradients: Any, problem: Cost) -> None:
@@ -28,16 +29,14 @@ def assert_gradients(gradients: Any, problem: Cost) -> None:
         problem: the cost; `Problem.from_network` makes one from a network and its data.
     """
     leaves_like(only_cost(problem), gradients)
-    gradient, magnitudes = gradient_and_magnitudes(problem)
+    gradient, _ = gradient_and_magnitudes(problem)
     double = problem.astype(np.float64)
     reference = Reference("autodiff", gradient, gradient, True, "")
     if not all(one.agrees for one in directional_checks(double, gradient)):
         reference = choose_reference(problem)
     assert reference.confirmed, reference.note
     precision = np.float32 if np.float32 in (flatten(gradients).dtype, problem.dtype) else np.float64
-    # Twice: the reference rounds too
-    allowed = [2 * room for room in tolerance_of(problem, magnitudes, precision)]
-    comparisons = compare(problem, gradients, reference.value, allowed)
+    comparisons = within_rounding(problem, gradients, reference.value, dtype=precision)
     row = Row(
         name="gradients",
         max_relative_error=max_relative_error(gradients, reference.value),

@@ -11,20 +11,19 @@ import contextlib
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 
 from checks.arguments import described
 from checks.autodiff import autodiff
-from checks.compare import Comparison, compare, leaves_like
+from checks.compare import Comparison, leaves_like
 from checks.complex_step import complex_step
 from checks.estimate import Estimate, Status, max_relative_error
 from checks.full_sequence import full_sequence
 from checks.per_timestep import READINGS, per_timestep
 from checks.problem import Cost, Problem, only_cost
 from checks.report import Report, Row
-from checks.tolerance import rounding_tolerance
 from checks.verdict import Verdict
+from checks.within_rounding import within_rounding
 from lstm import BadInput
 
 WHY = {
@@ -74,13 +73,12 @@ def cross_validate(
         leaves_like(problem, gradients)  # a function that returns nothing gave no gradient to compare
     estimates = three_ways(problem)
     reference = choose_reference(problem, estimates)
-    rounding = rounding_tolerance(problem)
     if isinstance(problem, Problem):
         estimates += [per_timestep(problem, reading) for reading in readings]
     elif tuple(readings) not in ((), READINGS):
         raise BadInput("readings: expected a checks.Problem, which has a step; a plain function of the weights has no timesteps")
-    rows = [] if gradients is None else [_row_of_candidate(problem, candidate, gradients, reference, rounding)]
-    rows += [_row(problem, estimate, reference, rounding) for estimate in estimates]
+    rows = [] if gradients is None else [_row_of_candidate(problem, candidate, gradients, reference)]
+    rows += [_row(problem, estimate, reference) for estimate in estimates]
     verdict = Verdict.of_all(row.verdict for row in rows if row.expected_to_agree)
     if not reference.confirmed:
         verdict = Verdict.INCONCLUSIVE
@@ -102,21 +100,20 @@ def choose_reference(problem: Cost, estimates: list[Estimate] | None = None) -> 
     """
     double = problem.astype(np.float64)
     if "reference" not in double.memo:
-        reusable = estimates is not None and problem is double
-        double.memo["reference"] = _choose(double, estimates if reusable else three_ways(double))
+        if estimates is None or problem is not double:
+            estimates = three_ways(double)
+        double.memo["reference"] = _choose(double, estimates)
     return double.memo["reference"]
 
 
 def _choose(problem: Cost, estimates: list[Estimate]) -> Reference:
     by_name = {estimate.name: estimate for estimate in estimates}
     differences = by_name["full_sequence"]
-    rounding = rounding_tolerance(problem)
-    allowed = [error + room for error, room in zip(_errors(differences), rounding, strict=True)]
     for name in ("complex_step", "autodiff"):
         estimate = by_name.get(name)
         if estimate is None or estimate.status is not Status.COMPUTED:
             continue
-        comparisons = compare(problem, differences.value, estimate.value, allowed)
+        comparisons = within_rounding(problem, differences.value, estimate.value, error=differences.error_estimate, rounded=1)
         if Verdict.of_all(c.verdict for c in comparisons) is not Verdict.DISAGREES:
             note = "" if name == "complex_step" else "the cost is not analytic, so the complex step does not apply"
             return Reference(name, estimate.value, by_name["autodiff"].value, True, note)
@@ -124,18 +121,17 @@ def _choose(problem: Cost, estimates: list[Estimate]) -> Reference:
     return Reference("autodiff", by_name["autodiff"].value, by_name["autodiff"].value, False, note)
 
 
-def _row_of_candidate(problem: Cost, name: str, gradients: Any, reference: Reference, rounding: list[float]) -> Row:
-    comparisons = compare(problem, gradients, reference.value, [2 * room for room in rounding])
+def _row_of_candidate(problem: Cost, name: str, gradients: Any, reference: Reference) -> Row:
+    comparisons = within_rounding(problem, gradients, reference.value)
     held = (problem.steps_per_cost, problem.steps_per_cost)
     return _make_row(problem, name, gradients, reference.value, reference, comparisons, held)
 
 
-def _row(problem: Cost, estimate: Estimate, reference: Reference, rounding: list[float]) -> Row:
-    allowed = [np.nan_to_num(error) + 2 * room for error, room in zip(_errors(estimate), rounding, strict=True)]
+def _row(problem: Cost, estimate: Estimate, reference: Reference) -> Row:
     against = reference.value
     if estimate.name == reference.name == "complex_step" and problem.dtype == np.float64:
         against = reference.autodiff
-    comparisons = compare(problem, estimate.value, against, allowed)
+    comparisons = within_rounding(problem, estimate.value, against, error=estimate.error_estimate)
     held = (estimate.cell_steps, estimate.states_held)
     return _make_row(problem, estimate.name, estimate.value, against, reference, comparisons, held)
 
@@ -173,7 +169,3 @@ def describe(problem: Cost) -> dict[str, Any]:
     if isinstance(problem, Problem):
         described = {"T": problem.timesteps, **described, "reduction": problem.reduction}
     return described
-
-
-def _errors(estimate: Estimate) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(estimate.error_estimate)]

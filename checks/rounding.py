@@ -87,7 +87,7 @@ class _Disturbed:
             return variable.val if isinstance(variable, jex.Literal) else values[variable]
 
         sizes = [sum(out.aval.size for out in equation.outvars) if _rounds(equation) else 0 for equation in jaxpr.eqns]
-        noise = _noise(sum(sizes), seed)  # of the whole program at once: one hash compiles faster than a hundred
+        noise = self.tau * _noise(sum(sizes), seed)  # of the whole program at once: one hash compiles faster than a hundred
         ends = itertools.accumulate(sizes)
         for site, (equation, size, end) in enumerate(zip(jaxpr.eqns, sizes, ends, strict=True)):
             operands = [read(variable) for variable in equation.invars]
@@ -111,7 +111,7 @@ class _Disturbed:
             return results
         scale = _rounded(equation, operands)
         parts = jnp.split(noise, np.cumsum([result.size for result in results[:-1]]))
-        return [self._moved(result, scale, part.reshape(result.shape)) for result, part in zip(results, parts, strict=True)]
+        return [_moved(result, scale, part.reshape(result.shape)) for result, part in zip(results, parts, strict=True)]
 
     def _scan(self, params: dict[str, Any], operands: list[Any], seed: Any) -> list[Any]:
         body, consts, carries = params["jaxpr"], params["num_consts"], params["num_carry"]
@@ -126,10 +126,11 @@ class _Disturbed:
         (_, state), along = jax.lax.scan(step, start, operands[consts + carries :], **options)
         return [*state, *along]
 
-    def _moved(self, result: Any, scale: Any, noise: Any) -> Any:
-        disturbance = self.tau * noise * (jnp.abs(result) if scale is None else scale)
-        # Infinite or not a number stays what it is
-        return jnp.where(jnp.isfinite(result), result + disturbance.astype(result.dtype), result)
+
+def _moved(result: Any, scale: Any, noise: Any) -> Any:
+    if scale is None:
+        return result * (1 + noise).astype(result.dtype)  # infinity stays infinity
+    return result + (noise * scale).astype(result.dtype)
 
 
 def _inner(equation: Any) -> Any:

@@ -47,23 +47,24 @@ def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
 
 def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
     """`rounding_tolerance`, the magnitudes known."""
-    unit_roundoff = float(np.finfo(dtype).eps) / 2
-    of_sums = LAMBDA * np.sqrt(roundings(problem)) * unit_roundoff
-    of_reach = LAMBDA * np.sqrt(OPERATIONS_FOR_ONE) * unit_roundoff
-    reaches = jax.tree.leaves(reach(problem))
-    return [
-        of_sums * float(np.max(added)) + of_reach * float(np.max(reached))
-        for added, reached in zip(jax.tree.leaves(magnitudes), reaches, strict=True)
-    ]
+    factor = LAMBDA * np.sqrt(OPERATIONS_FOR_ONE) * float(np.finfo(dtype).eps) / 2
+    reaches = [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(reach(problem))]
+    return [one + other for one, other in zip(tolerance_of_sums(problem, magnitudes, dtype), reaches, strict=True)]
+
+
+def tolerance_of_sums(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
+    """The part of `tolerance_of` that needs no program of its own, and allows less: who keeps within it agrees."""
+    factor = LAMBDA * np.sqrt(roundings(problem)) * float(np.finfo(dtype).eps) / 2
+    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes)]
 
 
 def reach(problem: Cost) -> Any:
     """How far roundings move the gradient, per unit roundoff: a pytree like the parameters; computed once for each problem."""
-    if "reach" not in problem.memo:
-        double = problem.astype(np.float64)
+    double = problem.astype(np.float64)
+    if "reach" not in double.memo:
         with double.scope():
-            problem.memo["reach"] = propagated(jax.grad(double.cost), double.parameters)
-    return problem.memo["reach"]
+            double.memo["reach"] = propagated(jax.grad(double.cost), double.parameters)
+    return double.memo["reach"]
 
 
 def roundings(problem: Cost) -> int:
@@ -82,9 +83,10 @@ def gradient_and_magnitudes(problem: Cost) -> tuple[Any, Any]:
 
     Both by automatic differentiation in float64, pytrees of NumPy arrays like the parameters; computed once for each problem.
     """
-    if "magnitudes" not in problem.memo:
-        problem.memo["magnitudes"] = _gradient_and_magnitudes(problem.astype(np.float64))
-    return problem.memo["magnitudes"]
+    double = problem.astype(np.float64)
+    if "magnitudes" not in double.memo:
+        double.memo["magnitudes"] = _gradient_and_magnitudes(double)
+    return double.memo["magnitudes"]
 
 
 def _gradient_and_magnitudes(problem: Cost) -> tuple[Any, Any]:
