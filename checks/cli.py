@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import IO, Any, NoReturn
 
 from checks.commands.arguments import add_json, positive, seed
 from checks.commands.files import add_file_commands
@@ -69,7 +69,7 @@ def _check_json_path(arguments: argparse.Namespace) -> None:
         raise BadInput(f"--json: expected a file of its own; got {path}, which the command uses already")
 
 
-def _open(path: str, mode: str) -> TextIO:
+def _open(path: str, mode: str) -> IO[str]:
     try:
         return open(path, mode, encoding="utf-8")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -14,7 +14,8 @@ import lstm
 from checks.cli import main
 from checks.files.array_file import read_arrays
 from checks.files.candidate_reading import understand
-from checks.files.export import ExportOptions, export, random_case
+from checks.files.draw import ExportOptions, random_case
+from checks.files.export import export
 from checks.oracle.case import OracleCase
 from checks.oracle.tolerance import RoundingModel
 from lstm import BadInput

@@ -4,85 +4,115 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 
 import jax
 import numpy as np
 import pytest
 from verify_cases import VARIANTS, changed, check, golden, oracle_of, without
 
-import checks.oracle
 import lstm
-from checks.cli import main
-from checks.files.export import ExportOptions, export, random_case
-from checks.oracle.confirmation import Confirmation
+from checks.cli import main, parser
+from checks.commands.files import reading_of
+from checks.files.array_file import READERS, read_arrays
+from checks.files.draw import ExportOptions, random_case
+from checks.files.export import export
 from checks.verdict import Verdict
 from lstm import BadInput
-from lstm.layouts import LAYOUTS
+from lstm.layouts import LAYOUTS, Layout, read_description
 
 RICH = "two layers, both directions, lengths"
 
 
-@pytest.fixture
-def believed(monkeypatch):
-    """Where the question is how a layout's arrays lie, the oracle is believed without being confirmed every time anew."""
-    monkeypatch.setattr(checks.oracle, "confirm", lambda *_, **__: Confirmation(True, 0.0, 0, 0, 0.0, 0.0, 0))
-
-
-def held(layout: str) -> list[str]:
+def held(layout: Layout) -> list[str]:
     """The variants that a layout has a place for."""
     names = []
     for name, options in VARIANTS.items():
         options = {**options, "timesteps": 2, "batch": 1}
         try:
-            LAYOUTS[layout].attributes_of(random_case(ExportOptions(LAYOUTS[layout], **options)).layers)
+            layout.attributes_of(random_case(ExportOptions(layout, **options)).layers)
         except BadInput:
             continue
         names.append(name)
     return names
 
 
-def test_what_layouts_can_hold():
-    assert held("canonical") == list(VARIANTS)
-    assert held("torch") == ["plain", RICH, "projection"]
-    assert held("keras") == ["plain", RICH, "reverse", "activations of Keras"]
-    assert held("onnx") == ["plain", "reverse", "peepholes", "coupled", "activations of ONNX"]
+# Fused on [bias, x, h] with gates i f o g; and per-gate matrices with peepholes and a projection, in another order of axes
+DESCRIPTIONS = {
+    "fused": 'gates = "i f o g"\n[arrays]\n"{layer}/{direction}/W" = ["bias x h", "gates"]\n',
+    "apart": """
+        axes = "DBT"
+        state_axes = "HB"
+        forget_offset = 1.0
+        cell_clip = 0.5
+        [arrays]
+        "W{gate}" = ["unit", "h x"]
+        "b{gate}" = ["unit", "bias"]
+        "p{gate}" = {axes = ["unit"], holds = "peephole", optional = true}
+        P = {axes = ["projected", "unit"], optional = true}
+    """,
+}
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_export_agrees_in_every_layout_and_one_entry_does_not(layout, rng, believed):
-    """Two layers in both directions where the layout can hold them; every gradient given; one entry of each array changed."""
-    arrays, reading = golden(layout, **VARIANTS[RICH if RICH in held(layout) else "peepholes"], seed=3)
-    oracle = oracle_of(arrays, reading)
-    report = check(arrays, reading, oracle)
-    assert report.verdict is Verdict.AGREES, f"\n{report}"
-    assert report.not_given == []
-    for wrong in (name for name in arrays if name.startswith("grad.")):
-        index = tuple(int(rng.integers(size)) for size in arrays[wrong].shape)
-        report = check(changed(arrays, wrong, index, 1e-6), reading, oracle)
-        assert report.verdict is Verdict.DISAGREES
-        (one,) = [each for each in report.parameters if each.verdict is not Verdict.AGREES]
-        assert (f"grad.{one.name}", one.worst_index, one.wrong) == (wrong, index, 1)
-        assert one.max_relative_error == pytest.approx(1e-6, rel=1e-3)
-        assert one.place in " ".join(str(report).split())
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory) -> dict[str, tuple[Layout, str | None]]:
+    """Each with the file that describes it, if one does."""
+    found: dict[str, tuple[Layout, str | None]] = {name: (layout, None) for name, layout in LAYOUTS.items()}
+    for name, text in DESCRIPTIONS.items():
+        path = tmp_path_factory.mktemp("described") / f"{name}.toml"
+        path.write_text(text)
+        found[name] = read_description(path), str(path)
+    return found
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != RICH])
-def test_an_export_agrees_for_every_variant(variant):
-    """The canonical layout holds them all; here the oracle is confirmed as well."""
-    arrays, reading = golden("canonical", **VARIANTS[variant], seed=5)
-    report = check(arrays, reading)
-    assert report.verdict is Verdict.AGREES, f"\n{report}"
-    assert report.not_given == []
+def test_what_layouts_can_hold(layouts):
+    data = ["plain", "lengths", "dropout"]
+    single = [RICH, *data, "reverse"]
+    of = {name: sorted(held(layout)) for name, (layout, _) in layouts.items()}
+    assert of["canonical"] == sorted(VARIANTS)
+    assert of["torch"] == sorted([RICH, *data, "projection"])
+    assert of["keras"] == of["flax"] == of["flax-nnx"] == of["flax-nnx-optimized"] == sorted([*single, "activations of Keras"])
+    assert of["equinox"] == of["haiku"] == of["fused"] == sorted(single)
+    assert of["jax-cudnn"] == sorted([RICH, *data])
+    onnx = ["both directions, peepholes", *data, "reverse", "peepholes", "zoneout", "coupled", "activations of ONNX"]
+    assert of["onnx"] == of["onnx-batch-major"] == sorted(onnx)
+    assert of["apart"] == sorted(["clip", "clip, peepholes, projection"])
 
 
-@pytest.mark.parametrize(
-    ("layout", "variant"), [(layout, name) for layout in ("keras", "onnx", "torch") for name in held(layout) if name not in ("plain", RICH)]
-)
-def test_the_other_variants_of_layouts(layout, variant, believed):
-    arrays, reading = golden(layout, **VARIANTS[variant], seed=5)
-    report = check(arrays, reading)
-    assert report.verdict is Verdict.AGREES, f"\n{report}"
-    assert report.not_given == []
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_export_agrees_in_every_layout_and_one_entry_does_not(variant, layouts, rng, tmp_path):
+    """Written in each format in turn and read as the printed command says; one entry of each array changed by 1e-6 of its largest."""
+    able = [(layout, described) for layout, described in layouts.values() if variant in held(layout)]
+    assert able
+    for number, (layout, described) in enumerate(able):
+        path = tmp_path / f"{layout.name}{(*READERS, *READERS)[(len(variant) + number) % 5]}"
+        exported = export(path, ExportOptions(layout, **VARIANTS[variant], layout_file=described, seed=3))
+        reading = reading_of(parser().parse_args(shlex.split(exported.command)[1:]))
+        arrays = read_arrays(path)
+        oracle = oracle_of(arrays, reading)
+        report = check(arrays, reading, oracle)
+        assert report.confirmation.confirmed, f"{layout.name}\n{report}"
+        assert report.verdict is Verdict.AGREES, f"{layout.name}\n{report}"
+        assert report.not_given == []
+        one_entry_changed_in_each(arrays, reading, oracle, rng)
+
+
+def one_entry_changed_in_each(arrays, reading, oracle, rng):
+    """All at once, since each array is judged by itself; and one alone."""
+    gradients = [name for name in arrays if name.startswith("grad.")]
+    where = {name: tuple(int(rng.integers(size)) for size in arrays[name].shape) for name in gradients}
+    all_wrong = arrays
+    for name, index in where.items():
+        all_wrong = changed(all_wrong, name, index, 1e-6)
+    report = check(all_wrong, reading, oracle)
+    for each in report.parameters:
+        assert (each.verdict, each.worst_index, each.wrong) == (Verdict.DISAGREES, where[f"grad.{each.name}"], 1), f"\n{report}"
+        assert each.max_relative_error == pytest.approx(1e-6, rel=1e-3)
+    name = str(rng.choice(gradients))
+    report = check(changed(arrays, name, where[name], 1e-6), reading, oracle)
+    (one,) = [each for each in report.parameters if each.verdict is not Verdict.AGREES]
+    assert f"grad.{one.name}" == name
+    assert one.place in " ".join(str(report).split())
 
 
 @pytest.mark.parametrize(("loss", "reduction"), [("squared_error", "sum"), ("cross_entropy", "mean")])

@@ -9,7 +9,8 @@ import numpy as np
 import lstm
 from checks.files.candidate import Reading
 from checks.files.candidate_reading import understand
-from checks.files.export import ExportOptions, golden_vectors, random_case
+from checks.files.draw import ExportOptions, random_case
+from checks.files.export import golden_vectors
 from checks.oracle import Oracle
 from checks.verify import verify_candidate
 from checks.verify.report import VerifyReport
@@ -23,17 +24,22 @@ ONNX_LIKE = lstm.Activations("hard_sigmoid(0.2)", "softsign", "relu")
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "two layers, both directions, lengths": {"layers": 2, "bidirectional": True, "lengths": True},
+    "lengths": {"lengths": True},
     "reverse": {"reverse": True},
     "projection": {"projection": 2, "layers": 2},
     "peepholes": {"peepholes": True},
+    "both directions, peepholes": {"bidirectional": True, "peepholes": True},
     "coupled": {"coupled": True},
     "activations of Keras": {"activations": KERAS_LIKE},
     "activations of ONNX": {"activations": ONNX_LIKE},
     "clip": {"clip": lstm.CellClip(0.5)},
+    "clip, peepholes, projection": {"clip": lstm.CellClip(0.5), "peepholes": True, "projection": 2},
     "clip straight through": {"clip": lstm.CellClip(0.5, "straight_through")},
+    "dropout": {"dropout": True, "recurrent_dropout": True},
+    "zoneout": {"zoneout": True, "peepholes": True},
     "everything": {
         "layers": 2, "bidirectional": True, "projection": 2, "peepholes": True, "coupled": True, "lengths": True,
-        "clip": lstm.CellClip(0.9), "loss": "cross_entropy",
+        "clip": lstm.CellClip(0.9), "loss": "cross_entropy", "dropout": True, "recurrent_dropout": True, "zoneout": True,
     },
 }  # fmt: skip
 

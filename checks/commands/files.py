@@ -51,10 +51,17 @@ def _add_verify(commands: Any) -> None:
 
 
 def _run_verify(arguments: argparse.Namespace) -> Any:
-    from checks.files.candidate import Reading
     from checks.verify import verify
 
-    reading = Reading(
+    precision = _dtype(arguments.precision)
+    return verify(arguments.file, reading_of(arguments), exhaustive=arguments.exhaustive, seed=arguments.seed, precision=precision)
+
+
+def reading_of(arguments: argparse.Namespace) -> Any:
+    """How ``verify`` was told to read its file."""
+    from checks.files.candidate import Reading
+
+    return Reading(
         layout=layout_of(arguments),
         axes=arguments.axes,
         attributes=attributes_of(arguments),
@@ -63,8 +70,6 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
         loss=arguments.loss,
         reduction=arguments.reduction,
     )
-    precision = _dtype(arguments.precision)
-    return verify(arguments.file, reading, exhaustive=arguments.exhaustive, seed=arguments.seed, precision=precision)
 
 
 def _dtype(name: str | None) -> Any:
@@ -92,6 +97,9 @@ def _add_export(commands: Any) -> None:
     export.add_argument("--coupled", action="store_true", help="f = 1 - i")
     add_variant(export)
     export.add_argument("--lengths", action="store_true", help="sequences of different lengths")
+    for flag, words in (("dropout", "on the inputs of every layer"), ("recurrent-dropout", "on h before its matrix product"),
+                        ("zoneout", "of h and c")):  # fmt: skip
+        export.add_argument(f"--{flag}", action="store_true", help=f"{words}, with masks drawn at random")
     export.add_argument("--loss", choices=tuple(LOSSES), help="a cost with a readout, in place of upstream gradients")
     export.add_argument("--reduction", choices=("mean", "sum"), default="mean", help="of the cost (default mean)")
     export.add_argument("--outputs", type=positive, default=2, metavar="K", help="predictions of the readout (default 2)")
@@ -102,7 +110,8 @@ def _add_export(commands: Any) -> None:
 
 
 def _run_export(arguments: argparse.Namespace) -> Any:
-    from checks.files.export import ExportOptions, export
+    from checks.files.draw import ExportOptions
+    from checks.files.export import export
 
     given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
     given |= {"layout": layout_of(arguments), "clip": clip_of(arguments), "layout_file": arguments.layout_file}

@@ -1,8 +1,8 @@
 """A candidate's file, understood: the network, the data, and the results that are to be checked, under the candidate's own names.
 
 The keys are those of the file contract: ``inputs``, the layout's weight names, ``h0``, ``c0``, ``lengths``; ``d_outputs``,
-``d_h_n``, ``d_c_n``, or ``targets`` with ``readout.weight`` and ``readout.bias``; ``outputs``, ``h_n``, ``c_n``; and ``grad.NAME``.
-What `lstm-check export` adds under ``internal.`` is let through.
+``d_h_n``, ``d_c_n``, or ``targets`` with ``readout.weight`` and ``readout.bias``; ``outputs``, ``h_n``, ``c_n``; ``grad.NAME``; and
+the masks of dropout and zoneout, `checks.files.masks`. What `lstm-check export` adds under ``internal.`` is let through.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import numpy as np
 import lstm
 from checks.files.candidate import COST, FORWARD, READOUT_FIRST, RESERVED, UPSTREAM, Candidate, Reading
 from checks.files.candidate_arrays import check_probabilities, exact_shape, floats, lengths_of, moved, near_name, sequence_shape
+from checks.files.masks import PREFIX as MASK, read_masks
 from checks.files.npz_file import shown
 from checks.network_forward import zero_states
 from checks.oracle.case import OracleCase
@@ -33,7 +34,7 @@ def understand(arrays: Mapping[str, np.ndarray], reading: Reading) -> Candidate:
 
 def weights_of(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np.ndarray]:
     """The layout's own arrays, in float64. What is no name of the contract either, the layout refuses when it reads them."""
-    others = [name for name in arrays if name not in RESERVED and not name.startswith(("grad.", "internal."))]
+    others = [name for name in arrays if name not in RESERVED and not name.startswith(("grad.", "internal.", MASK))]
     known = layout.weight_names(others)
     for name in others:
         if name not in known and (hint := near_name(name, [key for key in RESERVED if key not in arrays])):
@@ -124,7 +125,8 @@ class _Understanding:
         inputs = self._sequence("inputs", self.arrays["inputs"].shape[self.reading.order.index("D")], "")
         states = self._states(("h0", "c0"), "one initial state for each sequence")
         states = zero_states(self.layers, inputs.shape[1], np.float64) if states is None else states
-        case = OracleCase(layers=self.layers, inputs=inputs, initial_state=states, lengths=self.lengths)
+        masks = read_masks(self.arrays, self.layers, self.reading.order, self.counted)
+        case = OracleCase(layers=self.layers, inputs=inputs, initial_state=states, lengths=self.lengths, masks=masks)
         upstream = [name for name in UPSTREAM if name in self.arrays]
         cost = [name for name in COST if name in self.arrays]
         if upstream and cost:

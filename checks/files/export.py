@@ -1,13 +1,12 @@
 """Golden vectors: a random network in somebody's layout, generic data, and every gradient, for somebody else's test suite.
 
-Nothing is zero, equal or symmetric: sizes differ, states, biases and upstream gradients are drawn like everything else, so that
-no permuted gate, transposed matrix or shifted timestep goes unseen. Results are computed in float64 from the numbers in the
-file, and rounded to the file's precision at the end.
+Results are computed in float64 from the numbers in the file, and rounded to the file's precision at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from typing import Any
 
 import numpy as np
@@ -16,38 +15,11 @@ import lstm
 from checks.files.array_file import write_arrays
 from checks.files.candidate import READOUT_FIRST
 from checks.files.candidate_arrays import moved
+from checks.files.draw import ExportOptions, check_options, random_case
+from checks.files.masks import write_masks
 from checks.oracle.case import OracleCase
 from checks.verdict import Verdict
-from lstm import BadInput
-from lstm.layouts import Layout
-from lstm.levels import apart, directions, output_size
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """The network, its variant and the data. Sizes default to numbers that all differ."""
-
-    layout: Layout
-    timesteps: int = 7
-    batch: int = 3
-    inputs: int = 4
-    hidden: int = 5
-    layers: int = 1
-    bidirectional: bool = False
-    reverse: bool = False
-    projection: int | None = None
-    peepholes: bool = False
-    coupled: bool = False
-    activations: lstm.Activations = dataclasses.field(default_factory=lstm.Activations)
-    clip: lstm.CellClip | None = None
-    lengths: bool = False
-    loss: str | None = None
-    outputs: int = 2
-    reduction: str = "mean"
-    axes: str | None = None
-    layout_file: str | None = None  # where the layout was described, for the command that reads the file again
-    dtype: str = "float64"
-    seed: int = 0
+from lstm.levels import apart, directions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,72 +64,6 @@ def export(path: Any, options: ExportOptions) -> Exported:
     return Exported(str(path), arrays, command)
 
 
-def random_case(options: ExportOptions) -> OracleCase:
-    """Float64 arrays whose numbers the file's precision can hold."""
-    draw = _Draw(options)
-    layers, features = [], options.inputs
-    for _ in range(options.layers):
-        level: Any = lstm.Bidirectional(draw.layer(features), draw.layer(features)) if options.bidirectional else draw.layer(features)
-        layers.append(lstm.Reversed(level) if options.reverse else level)
-        features = output_size(layers[-1])
-    case = OracleCase(
-        layers=tuple(layers),
-        inputs=draw(options.timesteps, options.batch, options.inputs),
-        initial_state=draw.states(layers),
-        lengths=draw.lengths() if options.lengths else None,
-    )
-    case = dataclasses.replace(case, inputs=np.where(case.valid[:, :, None], case.inputs, 0))
-    if options.loss is not None:
-        readout = lstm.Readout(w=draw(features, options.outputs, scale=features**-0.5), b=draw(options.outputs))
-        targets = draw(options.timesteps, options.batch, options.outputs)
-        if options.loss == "cross_entropy":
-            targets = draw.generator.integers(0, options.outputs, targets.shape[:2])
-        return dataclasses.replace(case, readout=readout, targets=targets, loss=options.loss, reduction=options.reduction)
-    d_outputs = draw(options.timesteps, options.batch, features)
-    return dataclasses.replace(case, d_outputs=np.where(case.valid[:, :, None], d_outputs, 0), d_final_state=draw.states(layers))
-
-
-class _Draw:
-    """Standard normal numbers of the asked shapes, rounded to the file's precision."""
-
-    def __init__(self, options: ExportOptions):
-        self.options = options
-        self.generator = np.random.default_rng(options.seed)
-
-    def __call__(self, *shape: int, scale: float = 1.0) -> np.ndarray:
-        return (scale * self.generator.standard_normal(shape)).astype(self.options.dtype).astype(np.float64)
-
-    def layer(self, features: int) -> lstm.Layer:
-        options = self.options
-        hidden, recurrent = options.hidden, options.projection or options.hidden
-        blocks = 3 if options.coupled else 4
-        return lstm.Layer(
-            w_x=self(features, blocks * hidden, scale=features**-0.5),
-            w_h=self(recurrent, blocks * hidden, scale=recurrent**-0.5),
-            b=self(blocks * hidden, scale=0.5),
-            peepholes=self(blocks - 1, hidden, scale=0.5) if options.peepholes else None,
-            projection=self(hidden, recurrent, scale=hidden**-0.5) if options.projection else None,
-            activations=options.activations,
-            clip=options.clip,
-        )
-
-    def states(self, layers: list[Any]) -> tuple[Any, ...]:
-        batch = self.options.batch
-
-        def of(layer: lstm.Layer) -> lstm.State:
-            return lstm.State(h=self(batch, layer.recurrent_size, scale=0.5), c=self(batch, layer.hidden_size))
-
-        states = [[of(direction.layer) for direction in directions(level)] for level in layers]
-        return tuple(lstm.Bidirectional(*pair) if len(pair) == 2 else pair[0] for pair in states)
-
-    def lengths(self) -> np.ndarray:
-        """One sequence is whole; the others are at least one step long, and shorter where they can be."""
-        timesteps, batch = self.options.timesteps, self.options.batch
-        lengths = self.generator.integers(1, timesteps, batch, endpoint=timesteps == 1)
-        lengths[0] = timesteps
-        return lengths
-
-
 def golden_vectors(case: OracleCase, options: ExportOptions) -> dict[str, np.ndarray]:
     """Every array of the file, in the layout's names, shapes and axes."""
     layout, order = options.layout, options.axes or options.layout.axes
@@ -169,6 +75,7 @@ def golden_vectors(case: OracleCase, options: ExportOptions) -> dict[str, np.nda
     arrays["h0"], arrays["c0"] = layout.write_states(case.initial_state)
     if case.lengths is not None:
         arrays["lengths"] = case.lengths
+    arrays |= write_masks(case.masks, case.layers, order)
     if case.is_cost:
         targets = case.targets
         assert targets is not None
@@ -210,7 +117,7 @@ def _rounded(array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def verify_command(path: str, options: ExportOptions, attributes: dict[str, Any]) -> str:
-    """The command line that checks the file."""
+    """The command line that checks the file, quoted for a shell."""
     layout = ["--layout", options.layout.name] if options.layout_file is None else ["--layout-file", options.layout_file]
     words = ["lstm-check", "verify", path, *layout]
     if options.axes is not None:
@@ -220,13 +127,4 @@ def verify_command(path: str, options: ExportOptions, attributes: dict[str, Any]
     for name, value in attributes.items():
         if value is not None:
             words += ["--attribute", f"{name}={','.join(value) if isinstance(value, list) else value}"]
-    return " ".join(words)
-
-
-def check_options(options: ExportOptions) -> None:
-    """What no layout could mean."""
-    if options.bidirectional and options.reverse:
-        raise BadInput("--reverse: expected one direction; got --bidirectional too")
-    if options.dtype not in ("float64", "float32"):
-        raise BadInput(f"--dtype: expected float64 or float32; got {options.dtype}")
-
+    return shlex.join(words)

@@ -39,8 +39,7 @@ class Oracle:
         case, allowed = self.case, self.model.allowed(np.float64).gradients
         if case.straight_through:
             return self._confirmed_straight_through(allowed, seed)
-        gradients, room = (case.like_parameters(tree) for tree in (self.gradients, allowed))
-        return confirm(case.problem(), gradients, room, rows=case.valid.size, exhaustive=exhaustive, seed=seed)
+        return confirm(case.parameters, case.data, self.gradients, allowed, rows=case.valid.size, exhaustive=exhaustive, seed=seed)
 
     def _confirmed_straight_through(self, allowed: lstm.CostGradients, seed: int) -> Confirmation:
         """Such a gradient is not the forward pass's, so differences cannot see it; JAX can, told to pass it straight through."""

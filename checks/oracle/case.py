@@ -10,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lstm
-from checks.network_forward import network_forward
-from checks.network_problem import from_upstream
-from checks.problem import Cost
+from checks.oracle.cost import Data
 from lstm.levels import directions
 
 
@@ -25,6 +23,7 @@ class OracleCase:
         inputs: (T, B, D); zeros past each sequence's length.
         initial_state: one per level.
         lengths: (B,) integers, or None where every timestep counts.
+        masks: one `lstm.Masks` per level, in a `Bidirectional` for two directions; None where there are none.
         d_outputs, d_final_state: upstream gradients, (T, B, R) and one state per level; None for a cost.
         readout, targets, loss, reduction: of a cost, as for `lstm.loss_and_gradients`; targets None otherwise. Probability
             vectors need not sum to 1 in float64: a float32 file's do so in float32.
@@ -34,6 +33,7 @@ class OracleCase:
     inputs: np.ndarray
     initial_state: tuple[Any, ...]
     lengths: np.ndarray | None = None
+    masks: tuple[Any, ...] | None = None
     d_outputs: np.ndarray | None = None
     d_final_state: tuple[Any, ...] | None = None
     readout: lstm.Readout | None = None
@@ -64,12 +64,12 @@ class OracleCase:
 
     def forward(self) -> tuple[np.ndarray, tuple[Any, ...]]:
         """Outputs (T, B, R) and final states, by `lstm.forward`."""
-        outputs, final_state, _ = lstm.forward(self.layers, self.inputs, self.initial_state, lengths=self.lengths)
+        outputs, final_state, _ = lstm.forward(self.layers, self.inputs, self.initial_state, lengths=self.lengths, masks=self.masks)
         return np.asarray(outputs), jax.tree.map(np.asarray, final_state)
 
     def hand_gradients(self) -> tuple[lstm.CostGradients, tuple[Any, ...]]:
         """Of everything, derived by hand; and the `lstm.Internals` of each level. The readout's is None for upstream gradients."""
-        outputs, _, residuals = lstm.forward(self.layers, self.inputs, self.initial_state, lengths=self.lengths)
+        outputs, _, residuals = lstm.forward(self.layers, self.inputs, self.initial_state, lengths=self.lengths, masks=self.masks)
         d_outputs, d_readout = self.d_outputs, None
         if self.is_cost:
             d_outputs, d_readout = self._cost_backward(np.asarray(outputs))
@@ -89,24 +89,15 @@ class OracleCase:
         w = outputs.reshape(-1, outputs.shape[-1]).T @ d_y.reshape(-1, d_y.shape[-1])
         return d_y @ self.readout.w.T, lstm.Readout(w=w, b=d_y.sum(axis=(0, 1)))
 
-    def problem(self) -> Cost:
-        """The same as a cost that sees the forward pass alone; its parameters are everything there is a gradient of."""
-        if not self.is_cost:
-            return from_upstream(
-                self.layers, self.inputs, self.d_outputs, self.d_final_state, initial_state=self.initial_state, lengths=self.lengths
-            )
-        network = lstm.Network(self.layers, self.readout)
-        parameters = lstm.CostGradients(network=network, inputs=self.inputs, initial_state=self.initial_state)
-        return Cost(parameters=parameters, function=self._cost)
+    @property
+    def parameters(self) -> lstm.CostGradients:
+        """Everything there is a gradient of."""
+        return lstm.CostGradients(network=lstm.Network(self.layers, self.readout), inputs=self.inputs, initial_state=self.initial_state)
 
-    def _cost(self, parameters: lstm.CostGradients) -> Any:
-        outputs, _ = network_forward(parameters.network.layers, parameters.inputs, parameters.initial_state, self.lengths, None)
-        readout = parameters.network.readout
-        y = outputs if readout is None else jnp.matmul(outputs, readout.w, precision="highest") + readout.b
-        return (lstm.LOSSES[self.loss].forward(y, jnp.asarray(self.targets)) * self.loss_weights).sum()
-
-    def like_parameters(self, gradients: lstm.CostGradients) -> Any:
-        """The same numbers structured as the parameters of `problem`."""
-        if self.is_cost:
-            return gradients
-        return lstm.Gradients(layers=gradients.network.layers, inputs=gradients.inputs, initial_state=gradients.initial_state)
+    @property
+    def data(self) -> Data:
+        """The rest, as `checks.oracle.cost` takes it."""
+        return Data(
+            lengths=self.lengths, masks=self.masks, d_outputs=self.d_outputs, d_final_state=self.d_final_state, targets=self.targets,
+            loss_weights=self.loss_weights if self.is_cost else None, loss=self.loss if self.is_cost else "",
+        )  # fmt: skip

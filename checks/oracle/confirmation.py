@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from checks.autodiff import autodiff
+import lstm
 from checks.estimate import flatten, max_relative_error
 from checks.full_sequence import full_sequence
+from checks.oracle.cost import Data, cost, gradient, moved_cost
 from checks.perturbation import default_step, extrapolate, noise_of_values
 from checks.problem import Cost
 
@@ -53,36 +54,41 @@ class Confirmation:
         return dataclasses.asdict(self) | {"sentence": self.sentence}
 
 
-def confirm(problem: Cost, gradients: Any, allowed: Any, *, rows: int, exhaustive: bool = False, seed: int = 0) -> Confirmation:
+def confirm(
+    parameters: lstm.CostGradients, data: Data, gradients: lstm.CostGradients, allowed: lstm.CostGradients,
+    *, rows: int, exhaustive: bool = False, seed: int = 0,
+) -> Confirmation:  # fmt: skip
     """Hold the gradient of a float64 cost against what sees only its forward pass.
 
     Args:
-        gradients: like ``problem.parameters``.
+        parameters, data: of `checks.oracle.cost.cost`.
+        gradients: like ``parameters``.
         allowed: like them: what rounding in float64 may do to each entry of a correct gradient.
         rows: T B, which with the number of parameters says what a forward pass costs.
         exhaustive: difference every entry, not a random sample.
         seed: of the sample.
     """
-    gradient, room = flatten(gradients), flatten(allowed)
-    by_autodiff = autodiff(problem).value
-    agrees = np.abs(flatten(by_autodiff) - gradient) <= 2 * room
+    derived, room = flatten(gradients), flatten(allowed)
+    with jax.enable_x64(True):
+        by_autodiff = jax.tree.map(np.asarray, gradient(parameters, data))
+    agrees = np.abs(flatten(by_autodiff) - derived) <= 2 * room
     if exhaustive:
-        chosen = np.arange(problem.size)
-        estimate = full_sequence(problem)
+        chosen = np.arange(derived.size)
+        estimate = full_sequence(Cost(parameters=parameters, function=lambda moved: cost(moved, data)))
         value, error = flatten(estimate.value), flatten(estimate.error_estimate)
     else:
-        count = int(np.clip(AFFORDABLE / (problem.size * rows), FEWEST_ENTRIES, MOST_ENTRIES))
-        chosen = sample_entries([np.size(leaf) for leaf in jax.tree.leaves(problem.parameters)], count, seed)
+        count = int(np.clip(AFFORDABLE / (derived.size * rows), FEWEST_ENTRIES, MOST_ENTRIES))
+        chosen = sample_entries([np.size(leaf) for leaf in jax.tree.leaves(parameters)], count, seed)
         with np.errstate(over="ignore", invalid="ignore"):  # a cost of 1e200 has differences, but no measurable noise
-            value, error = differences_at(problem, chosen)
-    close = np.abs(value - gradient[chosen]) <= error + room[chosen]
-    scale = max(float(np.abs(gradient).max()), float(np.finfo(np.float64).tiny))
+            value, error = differences_at(parameters, data, chosen)
+    close = np.abs(value - derived[chosen]) <= error + room[chosen]
+    scale = max(float(np.abs(derived).max()), float(np.finfo(np.float64).tiny))
     return Confirmation(
         confirmed=bool(agrees.all() and close.all()),
         autodiff_error=max_relative_error(by_autodiff, gradients),
         entries=len(chosen),
-        of=problem.size,
-        differences_error=float(np.abs(value - gradient[chosen]).max()) / scale,
+        of=derived.size,
+        differences_error=float(np.abs(value - derived[chosen]).max()) / scale,
         claimed_error=float(np.max(error)) / scale,
         seed=seed,
     )
@@ -102,35 +108,35 @@ def sample_entries(sizes: list[int], count: int, seed: int) -> np.ndarray:
     return np.array(sorted(chosen))
 
 
-def differences_at(problem: Cost, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def differences_at(parameters: lstm.CostGradients, data: Data, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The gradient at a few entries by central differences at two steps, extrapolated, and how far off it may be.
 
     One compiled function, the cost with one entry replaced, is called 4 times for each entry, and `NOISE_SAMPLES` times along
     a line to measure the cost's own rounding. The parameters are copied for one call at a time.
     """
-    flat = problem.flat
-    step = default_step(problem.dtype)
+    flat = flatten(parameters)
+    step = default_step(flat.dtype)
     generator = np.random.default_rng(0)
     line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) * np.maximum(1, np.abs(flat))
     # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
     offsets = np.arange(NOISE_SAMPLES) * np.sqrt(float(np.finfo(flat.dtype).eps))
-    with problem.scope():
+    with jax.enable_x64(True):
         on_device = jnp.asarray(flat), jnp.asarray(line)
+        like, data = jax.tree.map(jnp.asarray, (parameters, data))
 
-        @jax.jit
-        def cost(flat, line, offset, index, value):
-            return problem.cost(problem.unflatten((flat + offset * line).at[index].set(value)))
+        def value(offset: float, index: int, at: float) -> float:
+            return float(moved_cost(*on_device, float(offset), int(index), float(at), like, data))
 
         def difference(index: int, size: float) -> float:
             moved = size * max(1.0, abs(float(flat[index])))
             ends = [flat[index] + moved, flat[index] - moved]
-            costs = [float(cost(*on_device, 0.0, index, end)) for end in ends]
+            costs = [value(0.0, index, end) for end in ends]
             return (costs[0] - costs[1]) / float(ends[0] - ends[1])
 
-        along = [float(cost(*on_device, offset, 0, flat[0] + offset * line[0])) for offset in offsets]
+        along = [value(offset, 0, flat[0] + offset * line[0]) for offset in offsets]
         at_step = np.array([difference(index, step) for index in entries])
         at_double = np.array([difference(index, 2 * step) for index in entries])
-    noise = noise_of_values(np.array(along), problem.dtype)
+    noise = noise_of_values(np.array(along), flat.dtype)
     deviation = noise / (np.sqrt(2) * step * np.maximum(1, np.abs(flat[entries])))
     # The deviation comes from a dozen samples, and of all the entries drawn not one may fall outside by chance: twice the claim
     return extrapolate(at_step, at_double, 2 * deviation)

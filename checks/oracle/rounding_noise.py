@@ -8,13 +8,15 @@ backward, needs no derivation.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm import Layer, State
+from checks.oracle.cost import COMPILED_QUICKLY
+from lstm import Layer, Masks, State
 from lstm.activations import activation
 from lstm.parameters import pytree
 
@@ -56,29 +58,34 @@ class Adjoints:
     projection: Any
 
 
-@jax.jit
-def disturbed_forward(layer: Layer, z_x: Any, start: State, valid: Any, disturbance: Disturbance, unit: Any) -> tuple:
-    """-> h (T, B, R), c (T, B, H), z (T, B, 4H), h before its projection (T, B, H), and the final state.
+@functools.partial(jax.jit, compiler_options=COMPILED_QUICKLY)
+def disturbed_forward(
+    layer: Layer, z_x: Any, start: State, valid: Any, masks: Masks, disturbance: Disturbance, unit: Any
+) -> tuple:
+    """-> h (T, B, R), c (T, B, H), z (T, B, 4H), c and h of the cell itself, (T, B, H) both, and the final state.
+
+    The cell's own c is from before zoneout, its own h from before the projection.
 
     Args:
         layer: float64; only w_h, the peepholes and the projection are used.
         z_x: x W_x + b, (T, B, 4H), in the layer's own order of time.
         valid: (T, B) booleans.
+        masks: those on the recurrence; the one on the inputs is in ``z_x`` already.
         unit: the virtual unit roundoff that the disturbance's signs are multiplied by.
     """
-    return _recurrence(layer, z_x, start, valid, disturbance, unit)
+    return _recurrence(layer, z_x, start, valid, masks, disturbance, unit)
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=COMPILED_QUICKLY)
 def disturbed_backward(
-    layer: Layer, z_x: Any, start: State, valid: Any, disturbance: Disturbance, unit: Any, upstream: Upstream
+    layer: Layer, z_x: Any, start: State, valid: Any, masks: Masks, disturbance: Disturbance, unit: Any, upstream: Upstream
 ) -> Adjoints:
     """The gradient of the disturbed recurrence, by ``jax.vjp``. Arguments as for `disturbed_forward`."""
 
     def function(z_x, h_disturbance, c_disturbance, start, peepholes, projection):
         changed = Layer(layer.w_x, layer.w_h, layer.b, peepholes, projection, layer.activations, layer.clip)
         noise = Disturbance(**{**vars(disturbance), "h": h_disturbance})
-        h, c, z, _, final = _recurrence(changed, z_x, start, valid, noise, unit, c_disturbance)
+        h, c, z, *_, final = _recurrence(changed, z_x, start, valid, masks, noise, unit, c_disturbance)
         return h, c, z, final
 
     at = (z_x, disturbance.h, jnp.zeros_like(disturbance.c), start, layer.peepholes, layer.projection)
@@ -87,18 +94,26 @@ def disturbed_backward(
     return Adjoints(z=d_z, h=d_h, c=d_c, start=d_start, peepholes=d_peepholes, projection=d_projection)
 
 
-def _recurrence(layer: Layer, z_x: Any, start: State, valid: Any, disturbance: Disturbance, unit: Any, extra_c: Any = 0.0) -> tuple:
+def _recurrence(
+    layer: Layer, z_x: Any, start: State, valid: Any, masks: Masks, disturbance: Disturbance, unit: Any, extra_c: Any = 0.0
+) -> tuple:
     extra_c = jnp.broadcast_to(extra_c, disturbance.c.shape)
 
     def step(state, at_t):
-        z_x_t, valid_t, noise, extra = at_t
-        h, c, z, unprojected = _cell(layer, z_x_t, state, noise, unit, extra)
+        z_x_t, valid_t, masks_t, noise, extra = at_t
+        seen = state.h if masks_t.recurrent is None else state.h * masks_t.recurrent
+        h, own_c, z, own_h = _cell(layer, z_x_t, State(h=seen, c=state.c), noise, unit, extra)
+        c = own_c
+        h = _mixed(masks_t.zoneout_h, state.h, h) + noise.h
+        if masks_t.zoneout_c is not None:
+            c = _mixed(masks_t.zoneout_c, state.c, c)
+            c = c + unit * noise.c * jax.lax.stop_gradient(mixing(masks_t.zoneout_c, state.c, c))
         keep = valid_t[:, None]
         new = State(h=jnp.where(keep, h, state.h), c=jnp.where(keep, c, state.c))
-        return new, (jnp.where(keep, h, 0), new.c, z, unprojected)
+        return new, (jnp.where(keep, h, 0), new.c, z, own_c, own_h)
 
-    final, (h, c, z, unprojected) = jax.lax.scan(step, start, (z_x, valid, disturbance, extra_c))
-    return h, c, z, unprojected, final
+    final, (h, c, z, own_c, own_h) = jax.lax.scan(step, start, (z_x, valid, masks, disturbance, extra_c))
+    return h, c, z, own_c, own_h, final
 
 
 def _cell(layer: Layer, z_x_t: Any, state: State, noise: Disturbance, unit: Any, extra_c: Any) -> tuple:
@@ -127,7 +142,17 @@ def _cell(layer: Layer, z_x_t: Any, state: State, noise: Disturbance, unit: Any,
     unprojected = h
     if layer.projection is not None:
         h = jnp.matmul(h, layer.projection, precision="highest")
-    return h + noise.h, c, z, unprojected
+    return h, c, z, unprojected
+
+
+def _mixed(mask: Any, old: Any, new: Any) -> Any:
+    """Zoneout: m old + (1 - m) new."""
+    return new if mask is None else mask * old + (1 - mask) * new
+
+
+def mixing(mask: Any, old: Any, mixed: Any) -> Any:
+    """What two products and their sum round by, in units of u: |m old| + |(1 - m) new| + |mixed|."""
+    return abs(mask * old) + abs(mixed - mask * old) + abs(mixed)
 
 
 def _rounded(name: str, z: Any, value: Any, slope: Any) -> Any:

@@ -65,9 +65,9 @@ class RoundingModel:
         self.generator = np.random.default_rng(seed)
         # What overflows here is no tolerance, and `checks.verify.compare` says so
         with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+            masks = case.masks or (None,) * len(case.layers)
             self.strands = [
-                [Strand(d.layer, d.reversed, case.valid, s) for d, s in zip(directions(level), apart(level, states), strict=True)]
-                for level, states in zip(case.layers, case.initial_state, strict=True)
+                _strands(level, case.valid, *own) for level, *own in zip(case.layers, case.initial_state, masks, strict=True)
             ]
             self.true = self._run(None)
             # Squares of a gradient of 1e-170 would underflow: errors are taken in units of each array's largest entry
@@ -156,6 +156,12 @@ class RoundingModel:
         local = dataclasses.replace(magnitudes[2], network=lstm.Network(tuple(layers), readout))
         count_of = dataclasses.replace(terms[2], network=lstm.Network(tuple(layer_terms), readout_terms))
         return (magnitudes[0], magnitudes[1], local), (terms[0], terms[1], count_of)
+
+
+def _strands(level: Any, valid: np.ndarray, states: Any, masks: Any) -> list[Strand]:
+    """One for each of the level's directions."""
+    found = zip(directions(level), apart(level, states), apart(level, masks), strict=True)
+    return [Strand(direction.layer, direction.reversed, valid, start, own) for direction, start, own in found]
 
 
 def _pooled(variances: np.ndarray) -> np.ndarray:

@@ -195,6 +195,8 @@ def _of_data(candidate: Candidate) -> Iterator[Change]:
         if axes != (0, 1, 2) and tuple(shape[axis] for axis in axes) == shape:
             order = "".join(candidate.reading.order[axis] for axis in axes)
             yield Change(f"of inputs in the axes {order}", functools.partial(_with_axes, axes=axes))
+    if case.masks is not None:
+        yield Change("without the masks", lambda case: dataclasses.replace(case, masks=None))
     if len(shape) and shape[0] > 1:
         yield Change("of inputs in the reverse order of time", lambda case: _with_inputs(case, case.inputs[::-1]))
 
