@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 BENCHMARKS = {
     "bptt": "hand-written BPTT against automatic differentiation of a scan and against PyTorch",
+    "accuracy": "every way to a gradient, frameworks included, against the certified one",
+    "rounding": "what rounding does to correct BPTT in low precision, against what the tolerances allow",
+    "study": "random correct and wrong gradients, and what verify says of them",
 }
 
 

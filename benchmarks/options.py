@@ -47,6 +47,16 @@ def seconds(text: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1; got {text!r}")
+    return value
+
+
 def json_path(text: str) -> str:
     """Refused before anything is timed rather than after."""
     if text != "-" and (Path(text).is_dir() or not Path(text).resolve().parent.is_dir()):
