@@ -6,6 +6,8 @@ perturbed networks share one matrix product, and what a perturbation does not re
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,10 +16,12 @@ import numpy as np
 import lstm
 from checks.arguments import described
 from checks.estimate import Estimate, Status
-from checks.exhaustive.differences import Settings, differences
+from checks.exhaustive.differences import differences
 from checks.exhaustive.entries import Entries, all_entries
 from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.network import NetworkCost, network_cost, only_inputs, unperturbed
+from checks.exhaustive.progress import Progress
+from checks.exhaustive.saved import Saved, digest
 from checks.exhaustive.sweep import RECURRENT
 from checks.perturbation import DEFAULT_MEMORY, default_step, extrapolate, positive_step
 from checks.problem import Cost
@@ -35,6 +39,8 @@ def exhaustive(
     sample: int | None = None,
     seed: int = 0,
     devices: Any = None,
+    resume: str | os.PathLike[str] | None = None,
+    progress: bool | Callable[[int, int], None] = False,
 ) -> Estimate:
     """What `checks.full_sequence` estimates, entry by entry, of a network's cost, many times faster.
 
@@ -44,7 +50,10 @@ def exhaustive(
         memory: bytes, on each device, that the copies of a chunk may take.
         entries: indices into the flat parameters (`Cost.flat`); default all. The others' value and error estimate are NaN.
         sample: that many entries, drawn with ``seed`` without replacement; see `checks.Guarantee` for what they tell.
-        devices: JAX devices to spread the copies over; default all that JAX knows of, of every process.
+        devices: JAX devices to spread the copies over; default all that JAX knows of, of every process. The result does
+            not depend on how many there are.
+        resume: a file that keeps what is finished; a run that was killed, started again, goes on from there.
+        progress: True for a line on stderr, once the run has taken two seconds; or a function of (finished, all) copies.
 
     Returns:
         An `Estimate` with an error estimate for each entry. Cell steps: those of the timesteps that were run.
@@ -56,14 +65,23 @@ def exhaustive(
     with problem.scope():
         chosen = [each for each in (every.only(wanted) for every in all_entries(problem)) if len(each)]
         run = unperturbed(given) if _is_run_needed(given, chosen) else only_inputs(given)
-        evaluator = Evaluator(given, run, problem.dtype, memory, jax.devices() if devices is None else devices)
-        found = differences(problem, evaluator, chosen, Settings(step=step))
+        devices = jax.devices() if devices is None else devices
+        evaluator = Evaluator(given, run, problem.dtype, memory, devices)
+        about = (problem.parameters, given, wanted, step, memory, np.array(devices[0].platform))
+        saved = Saved(resume, "" if resume is None else digest(about))
+        found = differences(problem, evaluator, chosen, step, saved, _reporter(progress))
     value, error = extrapolate(found.at_step, found.at_double, found.noise)
     status = Status.STEP_VANISHED if found.vanished else Status.COMPUTED
     if status is Status.COMPUTED and not np.isfinite(value[wanted]).all():
         status = Status.NON_FINITE
     value = value.astype(problem.dtype)
     return Estimate("exhaustive", problem.unflatten(value), problem.unflatten(error), found.cell_steps, 1, status)
+
+
+def _reporter(progress: Any) -> Callable[[int, int], None]:
+    if callable(progress):
+        return progress
+    return Progress() if progress and jax.process_index() == 0 else lambda finished, total: None
 
 
 def _is_run_needed(given: NetworkCost, chosen: list[Entries]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,6 +17,13 @@ from lstm.levels import directions
 
 CACHE = 16 * 2**20  # bytes on a CPU: what a timestep touches is then read from its last-level cache
 COPIES = "copies"
+
+
+class Unit(NamedTuple):
+    """What a device does at a time: copies of ``entries`` number ``chosen`` (K,), moved by ``amounts`` (K, 1 or B)."""
+
+    chosen: np.ndarray
+    amounts: np.ndarray
 
 
 class Evaluator:
@@ -51,20 +58,23 @@ class Evaluator:
     def _above(self, place: Place) -> list[Any]:
         return [direction for level in self.layers[place.level :] for direction in directions(level)]
 
-    def __call__(self, entries: Entries, chosen: np.ndarray, amounts: np.ndarray, size: int) -> np.ndarray:
-        """Costs (N, B) of N copies: of ``entries`` number ``chosen`` (N,), by ``amounts`` (N, 1 or B).
-
-        ``size``: copies that a device takes; N is at most that times the number of devices.
-        """
-        asked, count = len(chosen), size * self.mesh.size
-        padding = np.minimum(np.arange(count), len(chosen) - 1)
-        chosen, amounts = chosen[padding], amounts[padding]
-        first = int(entries.first[chosen].min()) if is_one_way(self.layers, entries.place) else 0
+    def start(self, entries: Entries, units: Sequence[Unit]) -> Any:
+        """Begin on one unit for each device; at most as many as there are devices. `finish` takes what this returns."""
+        devices = self.mesh.size
+        every = [units[min(n, len(units) - 1)] for n in range(devices)]
+        chosen = np.concatenate([unit.chosen for unit in every])
+        one_way = is_one_way(self.layers, entries.place)
+        first = np.array([entries.first[unit.chosen].min() if one_way else 0 for unit in every], np.int32)
+        numbers = np.concatenate([unit.amounts for unit in every]), entries.index[chosen], entries.column[chosen]
+        dtypes = self.dtype, np.int32, np.int32
         spread = NamedSharding(self.mesh, PartitionSpec(COPIES))
-        numbers = (amounts.astype(self.dtype), entries.index[chosen].astype(np.int32), entries.column[chosen].astype(np.int32))
-        copies = Copies(*(self._placed(array, spread) for array in numbers))
-        found = _compiled(self.mesh, entries.place)(*self.constants, copies, np.int32(first))
-        return np.asarray(found)[:asked]
+        arrays = [self._placed(array.astype(dtype), spread) for array, dtype in zip(numbers, dtypes, strict=True)]
+        return _compiled(self.mesh, entries.place)(*self.constants, Copies(*arrays), self._placed(first, spread)), len(units)
+
+    def finish(self, started: Any) -> np.ndarray:
+        """Costs (units, K, B) in float64."""
+        found, units = started
+        return np.asarray(found).reshape(self.mesh.size, -1, self.shape[1])[:units].astype(np.float64)
 
     def _placed(self, array: np.ndarray, sharding: NamedSharding) -> Any:
         """On this process's devices, its part; every process holds the whole array."""
@@ -75,15 +85,17 @@ class Evaluator:
 
 @functools.cache
 def _compiled(mesh: Mesh, place: Place) -> Any:
-    """A function of (network, unperturbed run, copies, first timestep) -> (K, B), every device holding all of it."""
-    own = functools.partial(costs, place=place)
-    if mesh.size == 1:
-        return jax.jit(own)
+    """A function of (network, unperturbed run, copies, first timestep of each device) -> (K, B), all of it on every device."""
 
     def on_one_device(given: NetworkCost, run: Unperturbed, copies: Copies, first: Any) -> Any:
-        return jax.lax.all_gather(own(given, run, copies, first), COPIES, tiled=True)
+        return costs(given, run, copies, first[0], place=place)
+
+    if mesh.size == 1:
+        return jax.jit(on_one_device)
+
+    def gathered(*arrays: Any) -> Any:
+        return jax.lax.all_gather(on_one_device(*arrays), COPIES, tiled=True)
 
     shared, split = PartitionSpec(), PartitionSpec(COPIES)
-    mapped = jax.shard_map(on_one_device, mesh=mesh, in_specs=(shared, shared, split, shared), out_specs=shared, check_vma=False)
+    mapped = jax.shard_map(gathered, mesh=mesh, in_specs=(shared, shared, split, split), out_specs=shared, check_vma=False)
     return jax.jit(mapped)
-

@@ -1,0 +1,98 @@
+"""Finished units in a file that is always whole: a killed run goes on where it was, to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lstm import BadInput
+
+SECONDS = 2.0  # between two writes
+
+
+class Saved:
+    """The results of units, by number; in a file too, if there is one. Of several processes the first alone reads and writes."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, about: str):
+        """``about``: what the results depend on; a file about anything else is refused."""
+        self.path, self.about = None if path is None else Path(path), about
+        self.results: dict[int, np.ndarray] = {}
+        self.is_writer = jax.process_index() == 0
+        self.written = time.monotonic()
+
+    def expect(self, units: int) -> None:
+        """Read what there is, of so many units."""
+        if self.path is None:
+            return
+        if self.is_writer:
+            self.results = self._read()
+        if jax.process_count() > 1:
+            self._share(units)
+
+    def has(self, number: int) -> bool:
+        return number in self.results
+
+    def get(self, number: int) -> np.ndarray:
+        return self.results[number]
+
+    def put(self, number: int, result: np.ndarray) -> None:
+        self.results[number] = result
+        if time.monotonic() - self.written > SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Atomic: whoever looks, and whenever the process is killed, the file is the old one or the new one, whole."""
+        if self.path is None or not self.is_writer:
+            return
+        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        arrays = {f"unit {number}": self.results[number] for number in sorted(self.results)}
+        try:
+            with open(unfinished, "wb") as file:
+                np.savez(file, about=np.array(self.about), **arrays)  # type: ignore[arg-type]
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, self.path)
+        except OSError as error:
+            raise BadInput(f"resume: cannot write {self.path}: {error.strerror}") from None
+        self.written = time.monotonic()
+
+    def _read(self) -> dict[int, np.ndarray]:
+        assert self.path is not None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                about, results = str(file["about"]), {int(name[5:]): file[name] for name in file.files if name != "about"}
+        except FileNotFoundError:
+            self.write()  # a path that cannot be written is refused now, not after hours
+            return {}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise BadInput(f"resume: expected a file that an earlier run left; got something else in {self.path}") from None
+        if about != self.about:
+            raise BadInput(f"resume: expected a file of the same problem, step and memory; {self.path} is of another")
+        return results
+
+    def _share(self, units: int) -> None:
+        """Every process knows what the first one read."""
+        for number in range(units):
+            have = np.array([number in self.results, *(self.results[number].shape if number in self.results else (0, 0, 0))])
+            found, *shape = (int(n) for n in multihost_utils.broadcast_one_to_all(have))
+            if found:
+                own = self.results.get(number, np.zeros(shape))
+                self.results[number] = np.asarray(multihost_utils.broadcast_one_to_all(own))
+
+
+def digest(tree: Any) -> str:
+    """Of every array's bytes, shape and dtype, and of the tree's structure."""
+    leaves, structure = jax.tree.flatten(tree)
+    found = hashlib.sha256(str(structure).encode())
+    for leaf in leaves:
+        array = np.asarray(leaf)
+        found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
