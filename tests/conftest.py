@@ -1,4 +1,7 @@
-"""For every test: the `rng` fixture, and the switch that makes skipped tests fail.
+"""For every test: the `rng` fixture, one store of compiled programs, and the switch that makes skipped tests fail.
+
+Most of the suite's time is XLA compiling. So that no program is compiled twice, in two workers or in the processes that tests
+start, they share JAX's own compilation cache, in a folder that lives as long as the session.
 
 JAX's global modes stay as users have them, 64-bit mode off included: `lstm` and `checks` enter it themselves
 where float64 arrays reach them, and tests that compute in float64 with jax.numpy enter it by
@@ -13,6 +16,8 @@ Environment:
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import zlib
 
 import numpy as np
@@ -63,7 +68,16 @@ class NoSkips:
                 terminalreporter.line(line)
 
 
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    on_xdist_worker = hasattr(config, "workerinput")
-    if os.environ.get("LSTM_CHECK_NO_SKIPS") == "1" and not on_xdist_worker:
+    if hasattr(config, "workerinput"):  # a worker of pytest-xdist, which has its controller's environment
+        return
+    if CACHE not in os.environ:  # read when JAX is imported, which is later
+        folder = tempfile.mkdtemp(prefix="lstm-check-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        everything = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+        os.environ.update({CACHE: folder, **everything})
+    if os.environ.get("LSTM_CHECK_NO_SKIPS") == "1":
         config.pluginmanager.register(NoSkips(), "no_skips")
