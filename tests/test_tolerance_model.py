@@ -1,0 +1,77 @@
+"""What rounding is allowed, against correct BPTT really run in low precision; a small draw of ``python -m benchmarks rounding``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks are run from the root, not installed
+
+from benchmarks import __main__ as command, low_precision, rounding
+from benchmarks.low_precision import PRECISIONS
+from benchmarks.options import Size
+from checks.oracle.tolerance import RoundingModel
+
+SIZE = Size(9, 3, 4, 5)
+
+
+@pytest.mark.parametrize("loss", rounding.LOSSES)
+def test_in_float64_the_low_precision_code_is_the_network(loss):
+    """So that what it gets wrong in low precision is rounding."""
+    case = rounding.draw(SIZE, "ordinary", loss, 1, PRECISIONS["float32"])
+    assert max(rounding.ratios(case, PRECISIONS["float64"]).values()) < 1
+    halved = dataclasses.replace(case, layers=tuple(dataclasses.replace(one, w_h=one.w_h / 2) for one in case.layers))
+    wrong = low_precision.gradients(halved, PRECISIONS["float64"])[2]
+    assert np.abs(wrong.network.layers[0].w_h - case.hand_gradients()[0].network.layers[0].w_h).max() > 1e-3
+
+
+def test_the_benchmark_finds_no_ratio_above_1_and_none_absurdly_small(capsys):
+    assert command.main(["rounding", "--problems", "3", "--sizes", "9,3,4,5", "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    rows = json.loads(captured.out)["results"]
+    assert [(row["precision"], row["regime"]) for row in rows] == [(p, r) for r in rounding.REGIMES for p in rounding.JUDGED]
+    for row in rows:
+        assert row["overflowed"] == 0
+        # λ = 8 deviations are allowed and the worst of some hundred entries is 3 of them off; the rest is that sizes err upward
+        assert 0.01 < row["median"] < 0.4
+        assert row["max"] < 0.7
+        assert row["precision"] in captured.err
+
+
+def test_five_hundred_steps_in_bfloat16():
+    for regime in ("ordinary", "half saturated"):
+        case = rounding.draw(Size(500, 2, 3, 4), regime, None, 3, PRECISIONS["bfloat16"])
+        assert 0.01 < max(rounding.ratios(case, PRECISIONS["bfloat16"]).values()) < 0.7
+
+
+@pytest.mark.parametrize(("computed", "judged"), [("bfloat16", "float32"), ("float16", "float32"), ("tf32", "float32")])
+def test_a_coarser_precision_is_refused_as_a_finer_one(computed, judged):
+    case = rounding.draw(SIZE, "ordinary", None, 4, PRECISIONS["bfloat16"])
+    found = low_precision.gradients(case, PRECISIONS[computed])[2]
+    room = rounding.allowed(RoundingModel(case), PRECISIONS[judged]).gradients
+    truth = case.hand_gradients()[0]
+    excess = jax.tree.map(lambda got, right, allowed: float((np.abs(got - right) / allowed).max()), found, truth, room)
+    assert max(jax.tree.leaves(excess)) > 1
+
+
+def test_ten_bits_are_ten_bits(rng):
+    """As bfloat16's bits are ml_dtypes': rounding to nearest, ties to even."""
+    numbers = np.concatenate([rng.normal(size=1000), [1 + 2.0**-11, 1 + 3 * 2.0**-11, -1 - 2.0**-11, 0.0]]).astype(np.float32)
+    rounded = low_precision.to_ten_bits(numbers)
+    assert np.array_equal(rounded[np.abs(numbers) > 1e-4], numbers.astype(np.float16).astype(np.float64)[np.abs(numbers) > 1e-4])
+    half = PRECISIONS["bfloat16"].rounded(numbers)
+    assert np.array_equal(half, numbers.astype(ml_dtypes.bfloat16).astype(np.float64))
+
+
+def test_sums_are_rounded_term_by_term():
+    """1 + 2^-9 in bfloat16 is 1, however often it is added."""
+    ones = np.concatenate([[1.0], np.full(256, 2.0**-9)])
+    assert PRECISIONS["bfloat16"].product(ones[None], np.ones((257, 1))) == 1
+    assert PRECISIONS["float32"].product(ones[None], np.ones((257, 1))) == 1.5
