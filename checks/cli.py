@@ -14,6 +14,7 @@ from typing import IO, Any, NoReturn
 
 from checks.commands.arguments import add_json, positive, seed
 from checks.commands.files import add_file_commands
+from checks.commands.processes import is_first
 from lstm import LOSSES, BadInput
 
 
@@ -77,7 +78,9 @@ def _open(path: str, mode: str) -> IO[str]:
 
 
 def _show(report: Any, json_path: str | None) -> None:
-    """Text on stdout, unless the JSON goes there."""
+    """Text on stdout, unless the JSON goes there. Of several processes the first reports."""
+    if not is_first():
+        return
     if json_path != "-":
         print(report)
     if json_path is None:

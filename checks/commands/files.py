@@ -18,8 +18,9 @@ from checks.commands.arguments import (
     positive,
     seed,
 )
+from checks.commands.processes import add_processes, join
 from checks.verdict import Verdict
-from lstm import LOSSES
+from lstm import LOSSES, BadInput
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")
 
@@ -45,6 +46,8 @@ def _add_verify(commands: Any) -> None:
     words = "judge as if computed in this precision (default: the coarsest in the file)"
     verify.add_argument("--precision", choices=PRECISIONS, help=words)
     verify.add_argument("--exhaustive", action="store_true", help="confirm the oracle by differences in every entry")
+    verify.add_argument("--resume", metavar="PATH", help="with --exhaustive: keeps what is finished, for when it is killed")
+    add_processes(verify)
     verify.add_argument("--seed", type=seed, default=0, help="of the sample of entries that confirms the oracle")
     add_json(verify)
     verify.set_defaults(run=_run_verify)
@@ -54,7 +57,11 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
     from checks.verify import verify
 
     precision = _dtype(arguments.precision)
-    return verify(arguments.file, reading_of(arguments), exhaustive=arguments.exhaustive, seed=arguments.seed, precision=precision)
+    exhaustive: Any = {"resume": arguments.resume, "progress": True} if arguments.exhaustive else False
+    if arguments.resume is not None and not arguments.exhaustive:
+        raise BadInput("--resume: expected beside --exhaustive, whose work it keeps")
+    join(arguments)
+    return verify(arguments.file, reading_of(arguments), exhaustive=exhaustive, seed=arguments.seed, precision=precision)
 
 
 def reading_of(arguments: argparse.Namespace) -> Any:

@@ -92,7 +92,8 @@ class _Work:
     def _unit(self, number: int) -> Unit:
         # The last unit repeats the last entry, so that all have the same compiled shape
         chosen = np.minimum(np.arange(number * self.each, (number + 1) * self.each), len(self.entries) - 1)
-        return Unit(np.repeat(chosen, EVALUATIONS), self.amounts[chosen].reshape(len(chosen) * EVALUATIONS, -1))
+        amounts = self.amounts[chosen].reshape(len(chosen) * EVALUATIONS, -1)
+        return Unit(np.repeat(chosen, EVALUATIONS), amounts, int(self.entries.first[chosen].min()))
 
     def _costs(self, numbers: list[int], unit: Callable[[int], Unit]) -> Iterable[tuple[int, np.ndarray]]:
         """(K, 1 or B) for each: for a weight that all sequences share, the sum over them."""
@@ -118,7 +119,8 @@ class _Work:
         chosen = np.repeat(chosen, NOISE_POINTS)
         size = EVALUATIONS * self.each
         padding = np.minimum(np.arange(-(-len(chosen) // size) * size), len(chosen) - 1).reshape(-1, size)
-        parts = self._costs(list(range(len(padding))), lambda n: Unit(chosen[padding[n]], amounts[padding[n]]))
+        first = int(self.entries.first[chosen].min())
+        parts = self._costs(list(range(len(padding))), lambda n: Unit(chosen[padding[n]], amounts[padding[n]], first))
         costs = np.concatenate([each for _, each in parts])[: len(chosen)]
         series = np.moveaxis(costs.reshape(NOISE_ENTRIES, NOISE_POINTS, -1), 1, 2).reshape(-1, NOISE_POINTS)
         return max(noise_of_values(one, self.amounts.dtype) for one in series)

@@ -20,10 +20,14 @@ COPIES = "copies"
 
 
 class Unit(NamedTuple):
-    """What a device does at a time: copies of ``entries`` number ``chosen`` (K,), moved by ``amounts`` (K, 1 or B)."""
+    """What a device does at a time: copies of ``entries`` number ``chosen`` (K,), moved by ``amounts`` (K, 1 or B).
+
+    They start from the timestep ``first``, and only costs of units that start from the same one can be compared.
+    """
 
     chosen: np.ndarray
     amounts: np.ndarray
+    first: int
 
 
 class Evaluator:
@@ -64,7 +68,7 @@ class Evaluator:
         every = [units[min(n, len(units) - 1)] for n in range(devices)]
         chosen = np.concatenate([unit.chosen for unit in every])
         one_way = is_one_way(self.layers, entries.place)
-        first = np.array([entries.first[unit.chosen].min() if one_way else 0 for unit in every], np.int32)
+        first = np.array([unit.first if one_way else 0 for unit in every], np.int32)
         numbers = np.concatenate([unit.amounts for unit in every]), entries.index[chosen], entries.column[chosen]
         dtypes = self.dtype, np.int32, np.int32
         spread = NamedSharding(self.mesh, PartitionSpec(COPIES))

@@ -58,7 +58,10 @@ def network_cost(problem: Any) -> NetworkCost:
     lengths, dtype = origin.get("lengths"), problem.dtype
     valid = np.ones((timesteps, batch), bool) if lengths is None else np.arange(timesteps)[:, None] < np.asarray(lengths)
     is_loss = origin.get("targets") is not None
-    count = valid.sum() if origin.get("reduction") == "mean" else 1
+    if origin.get("loss_weights") is None:
+        loss_weights = valid / (valid.sum() if origin.get("reduction") == "mean" else 1)
+    else:
+        loss_weights = origin["loss_weights"]
     masks, d_final = origin.get("masks") or (None,) * len(layers), origin.get("d_final_state") or (None,) * len(layers)
     return NetworkCost(
         layers=tuple(layers),
@@ -68,7 +71,7 @@ def network_cost(problem: Any) -> NetworkCost:
         masks=[[one or NO_MASKS for one in apart(level, given)] for level, given in zip(layers, masks, strict=True)],
         valid=None if lengths is None else valid,
         targets=origin.get("targets"),
-        loss_weights=(valid / count).astype(dtype) if is_loss else None,
+        loss_weights=np.asarray(loss_weights, dtype) if is_loss else None,
         d_outputs=origin.get("d_outputs"),
         d_final_state=[apart(level, given) for level, given in zip(layers, d_final, strict=True)],
         loss=origin["loss"] if is_loss else "",

@@ -11,7 +11,7 @@ import numpy as np
 
 import lstm
 from checks.estimate import flatten, max_relative_error
-from checks.full_sequence import full_sequence
+from checks.exhaustive import exhaustive as exhaustive_differences
 from checks.oracle.cost import Data, cost, gradient, moved_cost
 from checks.perturbation import default_step, extrapolate, noise_of_values
 from checks.problem import Cost
@@ -56,7 +56,7 @@ class Confirmation:
 
 def confirm(
     parameters: lstm.CostGradients, data: Data, gradients: lstm.CostGradients, allowed: lstm.CostGradients,
-    *, rows: int, exhaustive: bool = False, seed: int = 0,
+    *, rows: int, exhaustive: bool | dict[str, Any] = False, seed: int = 0,
 ) -> Confirmation:  # fmt: skip
     """Hold the gradient of a float64 cost against what sees only its forward pass.
 
@@ -65,7 +65,7 @@ def confirm(
         gradients: like ``parameters``.
         allowed: like them: what rounding in float64 may do to each entry of a correct gradient.
         rows: T B, which with the number of parameters says what a forward pass costs.
-        exhaustive: difference every entry, not a random sample.
+        exhaustive: difference every entry, not a random sample; options of `checks.exhaustive`, or True for none.
         seed: of the sample.
     """
     derived, room = flatten(gradients), flatten(allowed)
@@ -74,7 +74,9 @@ def confirm(
     agrees = np.abs(flatten(by_autodiff) - derived) <= 2 * room
     if exhaustive:
         chosen = np.arange(derived.size)
-        estimate = full_sequence(Cost(parameters=parameters, function=lambda moved: cost(moved, data)))
+        origin = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+        problem = Cost(parameters=parameters, function=lambda moved: cost(moved, data), origin=origin)
+        estimate = exhaustive_differences(problem, **(exhaustive if isinstance(exhaustive, dict) else {}))
         value, error = flatten(estimate.value), flatten(estimate.error_estimate)
     else:
         count = int(np.clip(AFFORDABLE / (derived.size * rows), FEWEST_ENTRIES, MOST_ENTRIES))
