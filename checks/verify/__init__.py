@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import lstm
+from checks.diagnosis.examination import Examination, examine
 from checks.files.array_file import read_arrays
 from checks.files.candidate import FORWARD, Candidate, Reading
 from checks.files.candidate_arrays import moved
@@ -62,6 +64,7 @@ class _Judging:
             parameters = [not_judged(each) for each in parameters]
             allowed = {key: self._allowed(self._precision(key))[1][key] for key in candidate.forward}
             found = guesses(candidate, self._forward_of, allowed, self._marks)
+        judged_right = self.oracle.confirmation.confirmed and not any(each.verdict is Verdict.DISAGREES for each in forward)
         return VerifyReport(
             name=name,
             candidate=candidate,
@@ -69,7 +72,20 @@ class _Judging:
             forward=tuple(forward),
             guesses=tuple(found),
             parameters=tuple(parameters),
+            examination=self._examination(parameters) if judged_right else None,
         )
+
+    def _examination(self, judgements: list[Judgement]) -> Examination:
+        given = {each.name: np.dtype(self._precision(each.name)) for each in judgements}
+        coarsest = max(given.values(), key=lambda dtype: float(ml_dtypes.finfo(dtype).eps), default=np.dtype(np.float64))
+
+        def allowed(name: str) -> np.ndarray:
+            return self._allowed(given.get(name, coarsest))[0][name]
+
+        def place(name: str, index: tuple[int, ...]) -> str:
+            return describe(name, index, self._codes) if name in self.candidate.weights else _with_index(name, index)
+
+        return examine(self.candidate, judgements, self.expected, allowed, self._marks.gates, self._in_layout, place)
 
     @functools.cached_property
     def _marks(self) -> Marks:

@@ -7,6 +7,7 @@ import math
 import textwrap
 from typing import Any
 
+from checks.diagnosis.examination import Examination
 from checks.files.candidate import Candidate
 from checks.oracle.confirmation import Confirmation
 from checks.report import WIDTH
@@ -28,6 +29,7 @@ class VerifyReport:
     forward: tuple[Judgement, ...]
     guesses: tuple[str, ...]
     parameters: tuple[Judgement, ...]
+    examination: Examination | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -66,8 +68,8 @@ class VerifyReport:
                 "checked": [each.name for each in self.judged],
                 "not_given": self.not_given,
                 "oracle": self.confirmation.to_json(),
-                "diagnosis": [],
             }
+            | ({"diagnosis": []} if self.examination is None else self.examination.to_json())
         )
 
     def sizes(self) -> dict[str, Any]:
@@ -85,7 +87,8 @@ class VerifyReport:
         if self.forward:
             parts.append(self._forward_paragraph())
         if self.judged:
-            parts += [self._table(), *self._places()]
+            found = [] if self.examination is None else self.examination.sections()
+            parts += [self._table(), *found, *self._places()]
         parts += [_filled(f"Oracle: {self.confirmation.sentence}"), self._ledger()]
         return "\n\n".join(parts)
 

@@ -1,0 +1,68 @@
+"""How the gradients of a case are laid out: named arrays, each entry with its gate, as the candidate has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+import lstm
+from checks.places import describe
+
+NOT_PARAMETERS = ("inputs", "h0", "c0")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrangement:
+    """What turns canonical gradients into the candidate's arrays, and says what their entries are.
+
+    Attributes:
+        write: `lstm.CostGradients` -> arrays by name, in the candidate's shapes.
+        parameters: the values of what is trained, by name: weights and readout.
+        gates: by name, an index into `lstm.GATES` for each entry, -1 where there is none; arrays without gates may be absent.
+        order: the letters T, B, D in the order of the axes of ``inputs``.
+        place: (name, index) -> the entry in words.
+        inputs, states: the names that hold the gradients of the inputs and of the initial states.
+    """
+
+    write: Callable[[Any], dict[str, np.ndarray]]
+    parameters: Mapping[str, np.ndarray]
+    gates: Mapping[str, np.ndarray]
+    order: str = "TBD"
+    place: Callable[[str, tuple[int, ...]], str] = lambda name, index: f"{name}[{', '.join(map(str, index))}]"
+    inputs: str = "inputs"
+    states: tuple[str, ...] = NOT_PARAMETERS[1:]
+
+
+def of_pytree(parameters: Any, leaf_names: list[str]) -> Arrangement:
+    """Of gradients that are pytrees like ``parameters``, a `lstm.Network`, `lstm.CostGradients` or `lstm.Gradients`."""
+    prefix = "network." if isinstance(parameters, lstm.CostGradients) else ""
+    values = dict(zip(leaf_names, map(np.asarray, jax.tree.leaves(parameters)), strict=True))
+    chosen = {name: array for name, array in values.items() if name.startswith((f"{prefix}layers", f"{prefix}readout"))}
+
+    def write(gradients: Any) -> dict[str, np.ndarray]:
+        if isinstance(parameters, lstm.Network):
+            gradients = gradients.network
+        elif isinstance(parameters, lstm.Gradients):
+            gradients = lstm.Gradients(gradients.network.layers, gradients.inputs, gradients.initial_state)
+        return dict(zip(leaf_names, jax.tree.leaves(gradients), strict=True))
+
+    gates = {name: _gates_of(name, array) for name, array in chosen.items()}
+    states = tuple(name for name in leaf_names if name.startswith("initial_state"))
+    return Arrangement(
+        write=write, parameters=chosen, gates={name: marks for name, marks in gates.items() if marks is not None},
+        place=lambda name, index: describe(name, index, values[name].shape), states=states,
+    )  # fmt: skip
+
+
+def _gates_of(name: str, array: np.ndarray) -> np.ndarray | None:
+    """Blocks i, f, g, o along the last axis of w_x, w_h and b."""
+    if name.rpartition(".")[2] not in ("w_x", "w_h", "b") or "layers" not in name:
+        return None
+    width = array.shape[-1] // len(lstm.GATES)
+    if width * len(lstm.GATES) != array.shape[-1]:  # coupled: i, g, o
+        return None
+    return np.broadcast_to(np.repeat(np.arange(len(lstm.GATES), dtype=np.int8), width), array.shape)
