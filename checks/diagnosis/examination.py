@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,15 +13,59 @@ from checks.diagnosis import Arrangement, Diagnosis, Strength, Subject, strength
 from checks.files.candidate import Candidate
 from checks.verdict import Verdict
 
+if TYPE_CHECKING:
+    from checks.verify.compare import Judgement
+
 Arrays = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Examination:
-    """What the report of a file says beyond its verdicts. ``diagnosis`` is None where no gradient that was judged is wrong."""
+    """What the report of a file says beyond its verdicts. Computed when it is first asked for: many want the verdict alone.
 
-    strength: Strength
-    diagnosis: Diagnosis | None
+    Attributes:
+        candidate: the file.
+        judgements: of the gradients given.
+        expected: the right gradients, by the candidate's names, those that were not given included.
+        allowed: the tolerance of an array, by its name.
+        gates, write, place: see `Arrangement`.
+    """
+
+    candidate: Candidate
+    judgements: Sequence[Judgement]
+    expected: Arrays
+    allowed: Callable[[str], np.ndarray]
+    gates: Mapping[str, np.ndarray]
+    write: Callable[[Any], Arrays]
+    place: Callable[[str, tuple[int, ...]], str]
+
+    @functools.cached_property
+    def subject(self) -> Subject:
+        candidate = self.candidate
+        trained = dict(candidate.weights)
+        if candidate.case.readout is not None:
+            transposed, ours = candidate.readout_transposed, candidate.case.readout
+            trained |= {"readout.weight": ours.w.T if transposed else ours.w, "readout.bias": ours.b}
+        arrangement = Arrangement(
+            write=self.write, parameters=trained, gates=self.gates, order=candidate.reading.order, place=self.place
+        )
+        return Subject.of(candidate.case, arrangement)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return tuple(each.name for each in self.judgements)
+
+    @functools.cached_property
+    def strength(self) -> Strength:
+        return self.subject.strength({name: self.allowed(name) for name in self.expected}, self.given)
+
+    @functools.cached_property
+    def diagnosis(self) -> Diagnosis | None:
+        """None where no gradient that was judged is wrong."""
+        if not any(each.verdict is Verdict.DISAGREES for each in self.judgements):
+            return None
+        got, expected = ({name: source[name] for name in self.given} for source in (self.candidate.gradients, self.expected))
+        return self.subject.diagnose(got, expected, {name: self.allowed(name) for name in self.given})
 
     def sections(self) -> list[str]:
         return [*([] if self.diagnosis is None else self.diagnosis.sections()), strength_text(self.strength)]
@@ -33,30 +78,3 @@ class Examination:
             "known": None if diagnosis is None else diagnosis.known_to_json(),
             "probe": self.strength.to_json(),
         }
-
-
-def examine(
-    candidate: Candidate,
-    judgements: Sequence[Any],
-    expected: Arrays,
-    allowed: Callable[[str], np.ndarray],
-    gates: Mapping[str, np.ndarray],
-    write: Callable[[Any], Arrays],
-    place: Callable[[str, tuple[int, ...]], str],
-) -> Examination:
-    """Args: see `Arrangement`; ``judgements`` of the gradients given, ``allowed`` the tolerance of an array by its name."""
-    readout = {}
-    if candidate.case.readout is not None:
-        transposed, ours = candidate.readout_transposed, candidate.case.readout
-        readout = {"readout.weight": ours.w.T if transposed else ours.w, "readout.bias": ours.b}
-    arrangement = Arrangement(
-        write=write, parameters=candidate.weights | readout, gates=gates, order=candidate.reading.order, place=place
-    )
-    subject = Subject.of(candidate.case, arrangement)
-    given = tuple(each.name for each in judgements)
-    found = subject.strength({name: allowed(name) for name in expected}, given)
-    if not any(each.verdict is Verdict.DISAGREES for each in judgements):
-        return Examination(found, None)
-    rooms = {name: allowed(name) for name in given}
-    got = {name: candidate.gradients[name] for name in given}
-    return Examination(found, subject.diagnose(got, {name: expected[name] for name in given}, rooms))

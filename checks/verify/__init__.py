@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 import lstm
-from checks.diagnosis.examination import Examination, examine
+from checks.diagnosis.examination import Examination
 from checks.files.array_file import read_arrays
 from checks.files.candidate import FORWARD, Candidate, Reading
 from checks.files.candidate_arrays import moved
@@ -85,7 +85,7 @@ class _Judging:
         def place(name: str, index: tuple[int, ...]) -> str:
             return describe(name, index, self._codes) if name in self.candidate.weights else _with_index(name, index)
 
-        return examine(self.candidate, judgements, self.expected, allowed, self._marks.gates, self._in_layout, place)
+        return Examination(self.candidate, judgements, self.expected, allowed, self._marks.gates, self._in_layout, place)
 
     @functools.cached_property
     def _marks(self) -> Marks:
