@@ -86,3 +86,15 @@ def test_the_torch_autograd_function_is_right(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     example = runpy.run_path(str(EXAMPLES / "torch_autograd_function.py"))
     assert example["main"](tmp_path / "gradients.npz") == 0
+
+
+def test_an_onnx_models_node_is_right_and_a_forgotten_bias_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx")
+    example = runpy.run_path(str(EXAMPLES / "onnx_lstm_node.py"))
+    assert example["main"]() == 0
+    assert "layout onnx: T = 7, B = 3, D = 4, H = 5" in capsys.readouterr().out
+    model = tmp_path / "wider.onnx"
+    example["make_model"](model, inputs=3, hidden=2)
+    assert example["main"](model, wrong=True) == 1
+    assert capsys.readouterr().out.startswith("DISAGREES: 1 of 4 gradients is wrong: B; ")
+    assert np.array_equal(example["read_node"](model)["W"].shape, (1, 8, 3))

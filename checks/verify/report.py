@@ -131,7 +131,7 @@ class VerifyReport:
 
     def _forward_paragraph(self) -> str:
         agreeing = [each.name for each in self.forward if each.verdict is Verdict.AGREES]
-        lines = [f"Forward pass: {_listed(agreeing)} agree{'s' if len(agreeing) == 1 else ''}."] if agreeing else []
+        lines = [f"Forward pass: {_listed(agreeing)} agree{'' if len(agreeing) > 1 or agreeing == ['outputs'] else 's'}."] if agreeing else []
         lines += [
             f"Forward pass: {each.name} {each.verdict.value}, in {each.wrong} of {each.size} entries; "
             f"worst at {each.place}: {_numbers(each)}"
@@ -146,7 +146,7 @@ class VerifyReport:
         return "\n".join(_filled(line) for line in lines)
 
     def _table(self) -> str:
-        width = min(NAME_WIDTH, max(len(each.name) for each in self.parameters) + 2)
+        width = min(NAME_WIDTH, max(len(name) for name in ["gradient of", *(each.name for each in self.parameters)]) + 2)
         lines = [f"{'gradient of':<{width}}{'verdict':<14}{'largest':>9}{'allowed':>11}  {'gates':<12}".rstrip()]
         lines += [f"{'':<{width}}{'':<14}{'error':>9}{'(units)':>11}", "-" * (width + 46)]
         for each in self.parameters:
