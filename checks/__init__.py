@@ -9,8 +9,10 @@ from checks.certified import Certified as Certified, certified as certified
 from checks.compare import Comparison as Comparison, compare as compare
 from checks.complex_step import complex_step as complex_step
 from checks.cross_validation import cross_validate as cross_validate
+from checks.diagnosis import Diagnosis as Diagnosis, diagnose as diagnose
 from checks.estimate import Estimate as Estimate, Status as Status
 from checks.exhaustive import exhaustive as exhaustive
+from checks.exhaustive.guarantee import Guarantee as Guarantee, sample_guarantee as sample_guarantee
 from checks.full_sequence import full_sequence as full_sequence
 from checks.function_check import check_function as check_function
 from checks.per_timestep import READINGS as READINGS, per_timestep as per_timestep, untied_terms as untied_terms
