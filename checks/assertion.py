@@ -8,6 +8,7 @@ import numpy as np
 
 from checks.compare import leaves_like
 from checks.cross_validation import Reference, choose_reference, describe
+from checks.diagnosis import diagnose
 from checks.directional import directional_checks
 from checks.estimate import flatten, max_relative_error
 from checks.problem import Cost, only_cost
@@ -48,4 +49,9 @@ def assert_gradients(gradients: Any, problem: Cost) -> None:
         comparisons=tuple(comparisons),
     )
     report = Report(problem=describe(problem), rows=(row,), reference=reference.name, verdict=row.verdict, note=reference.note)
-    assert row.verdict is Verdict.AGREES, f"\n{report}"
+    assert row.verdict is Verdict.AGREES, f"\n{report}{_diagnosis(gradients, problem, reference.value)}"
+
+
+def _diagnosis(gradients: Any, problem: Cost, expected: Any) -> str:
+    """Of a network's gradient; nothing is known of the mistakes in others."""
+    return "" if problem.origin is None else f"\n\n{diagnose(gradients, problem, expected)}"

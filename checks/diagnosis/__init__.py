@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -22,8 +23,9 @@ from checks.diagnosis.observation import Observation
 from checks.diagnosis.planted import Planted
 from checks.diagnosis.report import Diagnosis as Diagnosis, strength_text as strength_text
 from checks.diagnosis.strength import Strength as Strength, strength
-from checks.problem import Cost, Problem
+from checks.problem import Cost, only_cost
 from checks.tolerance import gradient_and_magnitudes, tolerance_of
+from checks.within_rounding import ROUNDED
 from lstm import BadInput
 from lstm.levels import directions
 
@@ -106,6 +108,7 @@ def diagnose(gradients: Any, problem: Cost, expected: Any = None) -> Diagnosis:
     Returns:
         A `Diagnosis`; print it. Its ``names`` are empty where no mistake that is known makes these numbers.
     """
+    case = case_of(only_cost(problem))
     got = leaves_like(problem, gradients)
     names = problem.leaf_names
     right, magnitudes = gradient_and_magnitudes(problem)
@@ -113,9 +116,25 @@ def diagnose(gradients: Any, problem: Cost, expected: Any = None) -> Diagnosis:
     precision = np.float32 if np.float32 in (got[0].dtype, problem.dtype) else np.float64
     rooms = tolerance_of(problem, magnitudes, precision)
     arrays = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(right)]
-    allowed = {name: np.full(array.shape, 2 * room) for name, array, room in zip(names, arrays, rooms, strict=True)}
-    arrangement = of_pytree(problem.parameters, names)
-    if not isinstance(problem, Problem):
-        raise BadInput("problem: expected one made by Problem.from_network, of layers forward in time; got another cost")
-    subject = Subject.of(Case.of_problem(problem), arrangement)
+    allowed = {name: np.full(array.shape, ROUNDED * room) for name, array, room in zip(names, arrays, rooms, strict=True)}
+    subject = Subject.of(case, of_pytree(problem.parameters, names))
     return subject.diagnose(dict(zip(names, got, strict=True)), dict(zip(names, arrays, strict=True)), allowed)
+
+
+def case_of(problem: Cost) -> Any:
+    """What a problem made from a network was made from, under the names that `Case` has."""
+    parameters, origin = problem.parameters, problem.origin
+    if origin is None:
+        raise BadInput("problem: expected one made by Problem.from_network; got another cost, of which no mistakes are known")
+    found = dict.fromkeys(("targets", "readout", "d_outputs", "d_final_state", "masks", "lengths"))
+    found |= {"loss": "squared_error", "reduction": "mean", **origin}
+    if isinstance(parameters, lstm.Gradients):
+        found |= {"layers": parameters.layers, "inputs": parameters.inputs, "initial_state": parameters.initial_state}
+    else:
+        network = parameters.network if isinstance(parameters, lstm.CostGradients) else parameters
+        found |= {"layers": network.layers, "readout": network.readout}
+    if isinstance(parameters, lstm.CostGradients):
+        found |= {"inputs": parameters.inputs, "initial_state": parameters.initial_state}
+    if all(mask is None for mask in jax.tree.leaves(found["masks"])):
+        found["masks"] = None
+    return SimpleNamespace(**found)
