@@ -18,10 +18,11 @@ from checks.oracle import Oracle
 from checks.oracle.case import OracleCase
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement, judge, not_judged
+from checks.verify.evidence import Evidence
 from checks.verify.forward_guess import guesses
 from checks.verify.layout_marks import Marks, marks_of
 from checks.verify.report import VerifyReport
-from lstm.layouts.places import describe
+from lstm.layouts.places import describe, describe_all
 
 
 def verify(path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None) -> VerifyReport:
@@ -73,6 +74,16 @@ class _Judging:
             guesses=tuple(found),
             parameters=tuple(parameters),
             examination=self._examination(parameters) if judged_right else None,
+            evidence=self._evidence(),
+        )
+
+    def _evidence(self) -> Evidence:
+        return Evidence(
+            expected=self.expected,
+            allowed=lambda name: self._allowed(self._precision(name))[0][name],
+            gates=self._marks.gates,
+            places=lambda name, indices: describe_all(name, indices, self._codes),
+            internals=self.oracle.internals,
         )
 
     def _examination(self, judgements: list[Judgement]) -> Examination:

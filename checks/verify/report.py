@@ -13,6 +13,7 @@ from checks.oracle.confirmation import Confirmation
 from checks.report import WIDTH
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement
+from checks.verify.evidence import Evidence
 from lstm.levels import directions
 
 NAME_WIDTH = 34
@@ -30,6 +31,7 @@ class VerifyReport:
     guesses: tuple[str, ...]
     parameters: tuple[Judgement, ...]
     examination: Examination | None = None
+    evidence: Evidence | None = None  # for pictures
 
     @property
     def verdict(self) -> Verdict:

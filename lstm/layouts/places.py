@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,21 +19,26 @@ Values = dict[str, np.ndarray]  # the attributes of `Decoded` that are to be tol
 
 def describe(name: str, index: tuple[int, ...], codes: Codes) -> str:
     """``weight_hh_l0[f, unit 3, from h 7]``; an array that is none of the weights keeps its indices."""
+    return describe_all(name, [index], codes)[0]
+
+
+def describe_all(name: str, indices: Sequence[tuple[int, ...]], codes: Codes) -> list[str]:
+    """`describe` for many entries of one array, of which what they share is found once."""
     if name not in codes.of:
-        return f"{name}[{', '.join(map(str, index))}]" if index else name
+        return [f"{name}[{', '.join(map(str, index))}]" if index else name for index in indices]
     array = codes.of[name]
-    if array[index] < 0:
-        return f"{name}[{', '.join(map(str, index))}, unused]"
-    entry = codes.decoded(array[index].reshape(1))
-    told = _values(entry, Decoded._fields)
     slots, fields, copies = codes.mixture(array)
-    if slots == 1:
-        del told["slot"]
-    if copies == 1:
-        del told["copy"]
-    if fields == copies == 1 and FIELDS[entry.field[0]] == "b":
-        del told["field"], told["source"]
-    return f"{name}[{_words(told, codes)}]"
+    entries = codes.decoded(np.array([array[index] for index in indices]))
+    told = [one for one in Decoded._fields if (one != "slot" or slots > 1) and (one != "copy" or copies > 1)]
+    if fields == copies == 1 and (entries.field[entries.slot >= 0] == FIELDS.index("b")).all():
+        told = [one for one in told if one not in ("field", "source")]
+    columns = _values(entries, told)
+    return [
+        f"{name}[{_words({one: values[k : k + 1] for one, values in columns.items()}, codes)}]"
+        if entries.slot[k] >= 0
+        else f"{name}[{', '.join(map(str, index))}, unused]"
+        for k, index in enumerate(indices)
+    ]
 
 
 def explained(name: str, codes: Codes) -> list[str]:
