@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from verify_cases import VARIANTS, changed, check, golden, oracle_of, without
 
+import checks.verify
 import lstm
 from checks.cli import main, parser
 from checks.commands.files import reading_of
 from checks.files.array_file import READERS, read_arrays
+from checks.files.candidate_reading import understand
 from checks.files.draw import ExportOptions, random_case
 from checks.files.export import export
 from checks.verdict import Verdict
+from checks.verify import verify_candidate
 from lstm import BadInput
 from lstm.layouts import LAYOUTS, Layout, read_description
 
@@ -274,3 +277,19 @@ def test_bad_input_on_the_command_line(tmp_path, capsys):
     assert output.err == (
         "lstm-check verify: bias_hg_l0: expected only arrays of the layout torch; got this name too; did you mean bias_hh_l0?\n"
     )
+
+
+def test_a_large_networks_bug_is_looked_for_only_when_asked(monkeypatch):
+    monkeypatch.setattr(checks.verify, "AFFORDABLE", 1000.0)
+    arrays, reading = golden("torch", seed=3)
+    wrong = changed(arrays, "grad.weight_hh_l0", (3, 2), 1e-3)
+    candidate = understand(wrong, reading)
+    oracle = oracle_of(wrong, reading)
+    report = verify_candidate(candidate, oracle)
+    assert report.verdict is Verdict.DISAGREES
+    assert report.to_json()["diagnosis"] == []
+    text = " ".join(str(report).split())
+    assert "which bugs would show, and which of them explains what is wrong; --diagnose does." in text
+    assert verify_candidate(candidate, oracle, diagnose=True).examination is not None
+    monkeypatch.undo()
+    assert verify_candidate(candidate, oracle).examination is not None

@@ -49,6 +49,7 @@ def _add_verify(commands: Any) -> None:
     verify.add_argument("--resume", metavar="PATH", help="with --exhaustive: keeps what is finished, for when it is killed")
     add_processes(verify)
     verify.add_argument("--seed", type=seed, default=0, help="of the sample of entries that confirms the oracle")
+    verify.add_argument("--diagnose", action="store_true", help="name the bug in a large network too, which may take minutes")
     add_json(verify)
     verify.set_defaults(run=_run_verify)
 
@@ -61,7 +62,8 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
     if arguments.resume is not None and not arguments.exhaustive:
         raise BadInput("--resume: expected beside --exhaustive, whose work it keeps")
     join(arguments)
-    return verify(arguments.file, reading_of(arguments), exhaustive=exhaustive, seed=arguments.seed, precision=precision)
+    asked: dict[str, Any] = {"exhaustive": exhaustive, "seed": arguments.seed, "precision": precision, "diagnose": arguments.diagnose}
+    return verify(arguments.file, reading_of(arguments), **asked)
 
 
 def reading_of(arguments: argparse.Namespace) -> Any:

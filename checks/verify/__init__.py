@@ -25,7 +25,9 @@ from checks.verify.report import VerifyReport
 from lstm.layouts.places import describe, describe_all
 
 
-def verify(path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None) -> VerifyReport:
+def verify(
+    path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None, diagnose: bool = False
+) -> VerifyReport:
     """Check the gradients in a file.
 
     Args:
@@ -33,26 +35,36 @@ def verify(path: Any, reading: Reading, *, exhaustive: bool = False, seed: int =
         exhaustive: confirm the oracle by differences in every entry, not in a sample.
         seed: of that sample and of the random roundings behind the tolerances.
         precision: the dtype to judge in; default the coarsest that the file holds.
+        diagnose: hold every known bug against the gradients of a large network too, which may take minutes.
 
     Raises:
         BadInput: one line, if the file is not what the contract says.
     """
     candidate = understand(read_arrays(path), reading)
     oracle = Oracle(candidate.case, exhaustive=exhaustive, seed=seed)
-    return verify_candidate(candidate, oracle, name=str(path), precision=precision)
+    return verify_candidate(candidate, oracle, name=str(path), precision=precision, diagnose=diagnose)
 
 
-def verify_candidate(candidate: Candidate, oracle: Oracle, *, name: str = "", precision: Any = None) -> VerifyReport:
+def verify_candidate(
+    candidate: Candidate, oracle: Oracle, *, name: str = "", precision: Any = None, diagnose: bool = False
+) -> VerifyReport:
     """As `verify`, of a file that was read already, against the oracle of its case."""
-    return _Judging(candidate, oracle, precision).report(name)
+    return _Judging(candidate, oracle, precision, diagnose).report(name)
+
+
+# Numbers there is a gradient of, times timesteps of all sequences. Every bug of the catalogue takes a forward and a backward pass:
+# up to here that is some seconds in all, and a hundred times this is minutes
+AFFORDABLE = 1e7
 
 
 class _Judging:
     """A candidate beside an oracle, in the candidate's own layout."""
 
-    def __init__(self, candidate: Candidate, oracle: Oracle, precision: Any):
+    def __init__(self, candidate: Candidate, oracle: Oracle, precision: Any, diagnose: bool):
         self.candidate, self.oracle, self.given_precision = candidate, oracle, precision
         self.expected = self._in_layout(oracle.gradients)
+        numbers = sum(array.size for array in self.expected.values())
+        self.examined = diagnose or numbers * candidate.case.valid.size <= AFFORDABLE
         self.expected_forward = self._forward_in_layout(*oracle.forward)
         self._allowed_in: dict[Any, Any] = {}
 
@@ -73,7 +85,8 @@ class _Judging:
             forward=tuple(forward),
             guesses=tuple(found),
             parameters=tuple(parameters),
-            examination=self._examination(parameters) if judged_right else None,
+            examination=self._examination(parameters) if judged_right and self.examined else None,
+            examined=self.examined,
             evidence=self._evidence(),
         )
 

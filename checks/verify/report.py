@@ -31,6 +31,7 @@ class VerifyReport:
     guesses: tuple[str, ...]
     parameters: tuple[Judgement, ...]
     examination: Examination | None = None
+    examined: bool = True  # False where that would have taken long and was not asked for
     evidence: Evidence | None = None  # for pictures
 
     @property
@@ -89,10 +90,19 @@ class VerifyReport:
         if self.forward:
             parts.append(self._forward_paragraph())
         if self.judged:
-            found = [] if self.examination is None else self.examination.sections()
+            found = [self._not_examined()] if not self.examined else []
+            found = found if self.examination is None else self.examination.sections()
             parts += [self._table(), *found, *self._places()]
         parts += [_filled(f"Oracle: {self.confirmation.sentence}"), self._ledger()]
         return "\n\n".join(parts)
+
+    def _not_examined(self) -> str:
+        wrong = any(each.verdict is Verdict.DISAGREES for each in self.parameters)
+        cause = ", and which of them explains what is wrong" if wrong else ""
+        return _filled(
+            f"Probe: in a network as large as this one it takes minutes to say which bugs would show{cause}; --diagnose does. "
+            "A small network's file says the same of the same code in seconds."
+        )
 
     def headline(self) -> str:
         return _filled(f"{self.verdict.value.upper()}: {self._summary()}")
@@ -133,7 +143,8 @@ class VerifyReport:
 
     def _forward_paragraph(self) -> str:
         agreeing = [each.name for each in self.forward if each.verdict is Verdict.AGREES]
-        lines = [f"Forward pass: {_listed(agreeing)} agree{'' if len(agreeing) > 1 or agreeing == ['outputs'] else 's'}."] if agreeing else []
+        verb = "agree" if len(agreeing) > 1 or agreeing == ["outputs"] else "agrees"
+        lines = [f"Forward pass: {_listed(agreeing)} {verb}."] if agreeing else []
         lines += [
             f"Forward pass: {each.name} {each.verdict.value}, in {each.wrong} of {each.size} entries; "
             f"worst at {each.place}: {_numbers(each)}"
