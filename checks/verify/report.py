@@ -86,7 +86,7 @@ class VerifyReport:
         return sizes | {"layers": len(case.layers), "directions": len(top)}
 
     def __str__(self) -> str:
-        parts = [self.headline(), self._subject()]
+        parts = [self.headline(), self.subject()]
         if self.forward:
             parts.append(self._forward_paragraph())
         if self.judged:
@@ -128,7 +128,7 @@ class VerifyReport:
             return "the forward pass is this network's; no gradient was given."
         return f"all {len(self.parameters)} gradients given are right." if len(self.parameters) > 1 else "the gradient given is right."
 
-    def _subject(self) -> str:
+    def subject(self) -> str:
         case = self.candidate.case
         sizes = ", ".join(f"{key} = {value}" for key, value in self.sizes().items())
         if case.is_cost:
