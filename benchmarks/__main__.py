@@ -10,6 +10,7 @@ BENCHMARKS = {
     "bptt": "hand-written BPTT against automatic differentiation of a scan and against PyTorch",
     "accuracy": "every way to a gradient, frameworks included, against the certified one",
     "rounding": "what rounding does to correct BPTT in low precision, against what the tolerances allow",
+    "diagnosis": "how often a wrong gradient is given the right name, and how often a wrong one",
     "study": "random correct and wrong gradients, and what verify says of them",
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 import checks.tolerance as tolerance
 import lstm
 from checks.catalogue import Bug, Case
-from checks.catalogue.mutants import gradients
+from checks.diagnosis import rounding
 from checks.problem import Problem
 from lstm import Network, State
 
@@ -100,50 +100,11 @@ def tolerances(problem: Problem) -> list[Any]:
 
 
 def rounding_of(probe: Probe, *bugs: Bug) -> list[float]:
-    """`tolerances` by the same model, λ √n u Σ|·|, with the sum of magnitudes from the mutable backward pass itself.
+    """`tolerances` by the same model, without the compilation of a differentiated forward pass, most of these tests' time.
 
-    It spares the compilation of a differentiated forward pass, most of these tests' time. The gate gradients set the scale
-    only: for a wrong one to excuse itself it would have to be wrong by many orders of magnitude. ``bugs`` may enlarge it.
+    The gate gradients set the scale only: for a wrong one to excuse itself it would have to be wrong by many orders of magnitude.
     """
-    case = probe.case
-    n = case.sizes
-    contraction = max(max(np.shape(leaf)) for leaf in jax.tree.leaves((case.layers, case.readout)))
-    roundings = len(case.layers) * 2 * n["T"] * (contraction + tolerance.OTHER_OPERATIONS) + n["T"] * n["B"]
-    factor = 2 * tolerance.LAMBDA * np.sqrt(roundings) * np.finfo(np.float64).eps / 2
-    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(_magnitudes(case, bugs))]
-
-
-class _Recorder:
-    """Plants nothing: keeps the values that pass by, the top layer's first."""
-
-    def __init__(self, *names: str):
-        self.seen: dict[str, list[np.ndarray]] = {name: [] for name in names}
-
-    @property
-    def modifies(self) -> dict[str, Any]:
-        return {name: lambda value, _, kept=kept: kept.append(np.abs(value)) or value for name, kept in self.seen.items()}
-
-
-def _magnitudes(case: Case, bugs: tuple[Bug, ...]) -> Any:
-    """Σ over t and b of |row| |gate gradient|, in the structure of the gradients."""
-    recorder = _Recorder("w_x_d_z", "readout_d_y", "d_c_previous")
-    correct = gradients(case, [*bugs, recorder])
-    d_z_of_layers = recorder.seen["w_x_d_z"][::-1]
-    d_inputs = d_z_of_layers[0] @ np.abs(case.layers[0].w_x).T
-    largest_d_c = max(float(d_c.max()) for d_c in recorder.seen["d_c_previous"])
-
-    def product(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        return np.tensordot(np.abs(rows), columns, axes=([0, 1], [0, 1]))
-
-    layers, states = [], []
-    for run, d_z in zip(case.runs, d_z_of_layers, strict=True):
-        layers.append(lstm.Layer(w_x=product(run.inputs, d_z), w_h=product(run.h_previous, d_z), b=d_z.sum(axis=(0, 1))))
-        states.append(State(h=d_z @ np.abs(run.layer.w_h).T, c=np.array(largest_d_c)))
-    if not case.is_cost:
-        return dataclasses.replace(correct, layers=tuple(layers), inputs=d_inputs, initial_state=tuple(states))
-    d_y = recorder.seen["readout_d_y"][0]
-    readout = lstm.Readout(w=product(case.runs[-1].outputs, d_y), b=d_y.sum(axis=(0, 1)))
-    return dataclasses.replace(correct, network=Network(tuple(layers), readout), inputs=d_inputs, initial_state=tuple(states))
+    return rounding.rounding_of(probe.case, bugs)
 
 
 def excess(candidate: Any, reference: Any, allowed: list[Any]) -> float:

@@ -18,8 +18,9 @@ from checks.diagnosis.observation import TINY, Observation, dot
 Make = Callable[[float], Bug]
 Plant = Callable[[float], np.ndarray | None]
 
-GRID, ROUNDS, SECANTS = 13, 14, 8
+GRID, ROUNDS, SECANTS = 25, 30, 8
 GOLDEN = (np.sqrt(5) - 1) / 2
+NUDGE = 1e-7  # within what the golden sections leave: 0.618^30 of a step of the grid
 LEAST_RATE, LARGEST_RATE = 1e-9, 1e3  # of weight decay
 ROUND = 1e-6  # how near to two digits a norm must be to be one that somebody chose
 TELLING = 100  # tolerances: what a gradient that is not a parameter's must be to show that it was not scaled
@@ -130,7 +131,7 @@ def _golden(error: Callable[[float], float], a: float, b: float) -> float:
 
 def _secant(observation: Observation, plant: Plant, value: float) -> tuple[float, np.ndarray] | None:
     """Where the error has no part along the family's own direction."""
-    near = value * (1 + 1e-4)
+    near = value * (1 + NUDGE)
     first, second = plant(value), plant(near)
     if first is None or second is None:
         return None

@@ -117,11 +117,24 @@ class Observation:
 
     def room(self, vector: np.ndarray) -> np.ndarray:
         """What rounding may do to a wrong gradient: as much, in units of each array's largest entry, as to the right one."""
-        growth = np.ones(len(vector))
-        for where in self.slices.values():
-            right = np.abs(self.expected[where]).max(initial=0)
-            growth[where] = max(1.0, np.abs(vector[where]).max(initial=0) / max(right, TINY)) if right > 0 else 1.0
-        return self.allowed * growth
+        if not self.names:
+            return self.allowed
+        largest = np.maximum.reduceat(np.abs(vector), self._starts)
+        growth = np.where(self._largest > 0, np.maximum(largest / np.maximum(self._largest, TINY), 1), 1)
+        return self.allowed * np.repeat(growth, self._sizes)
+
+    @functools.cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.array([where.stop - where.start for where in self.slices.values()])
+
+    @functools.cached_property
+    def _starts(self) -> np.ndarray:
+        return np.array([where.start for where in self.slices.values()])
+
+    @functools.cached_property
+    def _largest(self) -> np.ndarray:
+        """Of the right entries of each array."""
+        return np.maximum.reduceat(np.abs(self.expected), self._starts)
 
     def fits(self, vector: np.ndarray) -> bool:
         """Is the candidate this vector, to rounding, in every entry?"""
