@@ -54,7 +54,7 @@ def loss_and_all_gradients(
 ) -> tuple[Array, CostGradients]:
     loss_forward, loss_backward = LOSSES[loss]
     if lengths is not None:
-        targets = _without_padding(targets, lengths)
+        targets = without_padding(targets, lengths)
     # Forward
     outputs, _, residuals = stack.forward(network.layers, inputs, initial_state, lengths, masks)
     y = readout_forward(network.readout, outputs)
@@ -92,6 +92,7 @@ def zero_state(layers: tuple, batch: int, dtype: Any) -> tuple:
     return tuple(together(level, [zeros(direction.layer) for direction in directions(level)]) for level in layers)
 
 
-def _without_padding(targets: Array, lengths: Array) -> Array:
+def without_padding(targets: Array, lengths: Array) -> Array:
+    """Zeros past each sequence's length, where anything may stand."""
     valid = valid_steps(lengths, targets.shape[0])
     return jnp.where(valid if targets.ndim == 3 else valid[:, :, 0], targets, 0)

@@ -25,7 +25,7 @@ FLOORS = (
     {"sequence"},
     {"stack"},
     {"network"},
-    {"layer_arguments"},
+    {"layer_arguments", "remat"},
     {"api"},
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
