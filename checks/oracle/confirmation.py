@@ -18,6 +18,7 @@ from checks.problem import Cost
 
 MOST_ENTRIES, FEWEST_ENTRIES = 48, 6
 NOISE_SAMPLES = 64  # a dozen left the deviation uncertain by a factor of 3: 1 confirmation in 50 failed for nothing
+FEWEST_SAMPLES = 16  # of a large network, whose claim is widened accordingly
 USELESS = 0.01  # of the largest entry: differences this uncertain say nothing
 AFFORDABLE = 3e9  # parameters times timesteps of all sequences, times entries: some seconds
 
@@ -79,10 +80,12 @@ def confirm(
         estimate = exhaustive_differences(problem, **(exhaustive if isinstance(exhaustive, dict) else {}))
         value, error = flatten(estimate.value), flatten(estimate.error_estimate)
     else:
-        count = int(np.clip(AFFORDABLE / (derived.size * rows), FEWEST_ENTRIES, MOST_ENTRIES))
+        affordable = AFFORDABLE / (derived.size * rows)
+        count = int(np.clip(affordable, FEWEST_ENTRIES, MOST_ENTRIES))
+        samples = int(np.clip(affordable, FEWEST_SAMPLES, NOISE_SAMPLES))
         chosen = sample_entries([np.size(leaf) for leaf in jax.tree.leaves(parameters)], count, seed)
         with np.errstate(over="ignore", invalid="ignore"):  # a cost of 1e200 has differences, but no measurable noise
-            value, error = differences_at(parameters, data, chosen)
+            value, error = differences_at(parameters, data, chosen, samples)
     close = np.abs(value - derived[chosen]) <= error + room[chosen]
     scale = max(float(np.abs(derived).max()), float(np.finfo(np.float64).tiny))
     return Confirmation(
@@ -110,10 +113,12 @@ def sample_entries(sizes: list[int], count: int, seed: int) -> np.ndarray:
     return np.array(sorted(chosen))
 
 
-def differences_at(parameters: lstm.CostGradients, data: Data, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def differences_at(
+    parameters: lstm.CostGradients, data: Data, entries: np.ndarray, samples: int = NOISE_SAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
     """The gradient at a few entries by central differences at two steps, extrapolated, and how far off it may be.
 
-    One compiled function, the cost with one entry replaced, is called 4 times for each entry, and `NOISE_SAMPLES` times along
+    One compiled function, the cost with one entry replaced, is called 4 times for each entry, and ``samples`` times along
     a line to measure the cost's own rounding. The parameters are copied for one call at a time.
     """
     flat = flatten(parameters)
@@ -121,7 +126,7 @@ def differences_at(parameters: lstm.CostGradients, data: Data, entries: np.ndarr
     generator = np.random.default_rng(0)
     line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) * np.maximum(1, np.abs(flat))
     # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
-    offsets = np.arange(NOISE_SAMPLES) * np.sqrt(float(np.finfo(flat.dtype).eps))
+    offsets = np.arange(samples) * np.sqrt(float(np.finfo(flat.dtype).eps))
     with jax.enable_x64(True):
         on_device = jnp.asarray(flat), jnp.asarray(line)
         like, data = jax.tree.map(jnp.asarray, (parameters, data))
@@ -140,5 +145,6 @@ def differences_at(parameters: lstm.CostGradients, data: Data, entries: np.ndarr
         at_double = np.array([difference(index, 2 * step) for index in entries])
     noise = noise_of_values(np.array(along), flat.dtype)
     deviation = noise / (np.sqrt(2) * step * np.maximum(1, np.abs(flat[entries])))
-    # Of all the entries drawn not one may fall outside by chance, and the deviation itself is an estimate: twice the claim
-    return extrapolate(at_step, at_double, 2 * deviation)
+    # Of all the entries drawn not one may fall outside by chance, and the deviation itself is an estimate: twice the claim, and
+    # more where there are fewer samples, by as much as they are less certain
+    return extrapolate(at_step, at_double, 2 * np.sqrt(NOISE_SAMPLES / samples) * deviation)
