@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 BENCHMARKS = {
     "bptt": "hand-written BPTT against automatic differentiation of a scan and against PyTorch",
+    "memory": "peak memory and time of BPTT, plain and in segments that are run again",
     "accuracy": "every way to a gradient, frameworks included, against the certified one",
     "rounding": "what rounding does to correct BPTT in low precision, against what the tolerances allow",
     "diagnosis": "how often a wrong gradient is given the right name, and how often a wrong one",
