@@ -12,6 +12,7 @@ BENCHMARKS = {
     "accuracy": "every way to a gradient, frameworks included, against the certified one",
     "rounding": "what rounding does to correct BPTT in low precision, against what the tolerances allow",
     "diagnosis": "how often a wrong gradient is given the right name, and how often a wrong one",
+    "verify": "the seconds and the memory of lstm-check verify on an ordinary and on a large file",
     "study": "random correct and wrong gradients, and what verify says of them",
 }
 

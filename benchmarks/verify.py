@@ -35,6 +35,7 @@ class Limit(NamedTuple):
 ORDINARY, TEN_MILLION = Size(32, 4, 32, 32), Size(32, 4, 1118, 1118)  # the second: 10 million parameters
 LIMITS = {ORDINARY: Limit(10, 1), TEN_MILLION: Limit(60, 4)}
 EXPECTED = {"right": 0, "one gradient wrong": 1, "gate order": 1}  # exit codes
+NAMES = tuple(EXPECTED)
 
 # The peak of a process counts that of the one that started it, so a small one does: it prints seconds, bytes, exit code
 LAUNCHER = """
@@ -49,7 +50,7 @@ print(json.dumps([time.perf_counter() - start, unit * usage.ru_maxrss, os.waitst
 
 def write_files(size: Size, dtype: str, folder: Path) -> dict[str, Path]:
     """By what was done to it."""
-    paths = {name: folder / f"{name.replace(' ', '_')}.npz" for name in EXPECTED}
+    paths = {name: folder / f"{name.replace(' ', '_')}.npz" for name in NAMES}
     chosen = ExportOptions(LAYOUTS["torch"], timesteps=size.T, batch=size.B, inputs=size.D, hidden=size.H, dtype=dtype)
     export(paths["right"], chosen)
     arrays = read_arrays(paths["right"])
@@ -80,11 +81,12 @@ def measure(size: Size, dtype: str) -> list[dict[str, Any]]:
     limit = LIMITS.get(size)
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, path in write_files(size, dtype, Path(folder)).items():
-            seconds, peak, code = run_verify(path)
+        paths = write_files(size, dtype, Path(folder))
+        for name, expected in EXPECTED.items():
+            seconds, peak, code = run_verify(paths[name])
             results.append({
                 "dtype": dtype, **size._asdict(), "file": name, "parameters": parameters, "seconds": seconds, "peak_bytes": peak,
-                "verdict_right": code == EXPECTED[name], "limits": None if limit is None else limit._asdict(),
+                "verdict_right": code == expected, "limits": None if limit is None else limit._asdict(),
                 "within_limits": limit is None or (seconds < limit.seconds and peak < limit.gigabytes * 1e9),
             })  # fmt: skip
     return results

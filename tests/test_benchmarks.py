@@ -145,3 +145,19 @@ def test_bad_options_cost_one_line(arguments, message, capsys):
     assert captured.out == ""
     assert captured.err.startswith(message)
     assert captured.err.count("\n") == 1
+
+
+def test_verify_says_what_it_took_and_notices_a_wrong_verdict(capsys, monkeypatch):
+    from benchmarks import verify
+
+    monkeypatch.setitem(verify.LIMITS, Size(3, 2, 2, 4), verify.Limit(seconds=600, gigabytes=0.001))
+    monkeypatch.setattr(verify, "EXPECTED", {"right": 0, "one gradient wrong": 0})
+    assert command.main(["verify", "--sizes", "3,2,2,4", "--json", "-"]) == 1
+    captured = capsys.readouterr()
+    right, wrong = json.loads(captured.out)["results"]
+    assert (right["verdict_right"], wrong["verdict_right"]) == (True, False)
+    assert right["parameters"] == 4 * 4 * (2 + 4 + 2)
+    assert 0.1 < right["seconds"] < 600
+    assert 1e8 < right["peak_bytes"] < 4e9
+    assert not right["within_limits"]  # no process with JAX in it fits a megabyte
+    assert "EXCEEDED WRONG VERDICT" in captured.err
