@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks ar
 pytest.importorskip("flint")
 
 CASES = {  # case, seed, what the weights are multiplied by
-    "squared error": (Case(12, 3, 2, 4, 3), 0, 1),
-    "cross-entropy, lengths": (Case(6, 3, 2, 4, 3, "cross_entropy", "labels", "sum", (6, 2, 4)), 1, 1),
+    "cross-entropy, lengths": (Case(8, 3, 2, 4, 3, "cross_entropy", "labels", "sum", (8, 2, 5)), 1, 1),
     "saturated": (Case(8, 2, 2, 5, 3), 3, 4),
 }
 # Units in the last place of each entry's natural scale, Σ_t |timestep t's contribution|: what hand BPTT in float64 stays within
@@ -33,7 +32,7 @@ MEDIAN_ULPS, MOST_ULPS = 2, 40
 def problem_and_truth(name: str) -> tuple[checks.Cost, checks.Certified]:
     case, seed, scale = CASES[name]
     problem = draw(case, seed, scale=scale).problem("network")
-    truth = checks.certified(problem, entries=120, seed=seed)
+    truth = checks.certified(problem, entries=150, seed=seed)
     assert truth.tight.all()
     return problem, truth
 
@@ -71,7 +70,7 @@ def test_hand_bptt_is_within_ulps_of_the_truth_and_no_worse_than_autodiff():
         if name != "saturated":
             assert np.median(hand) < MEDIAN_ULPS
             assert hand.max() < MOST_ULPS
-    # Two correct orders of the same roundings: their pooled medians differ by chance alone, some 5 % for 360 entries, and
+    # Two correct orders of the same roundings: their pooled medians differ by chance alone, some 5 % for 300 entries, and
     # the 99th percentiles, which a handful of entries decide, by some tens of percents
     ours, theirs = np.concatenate(by_hand), np.concatenate(by_autodiff)
     assert np.median(ours) < 1.25 * np.median(theirs)
@@ -79,11 +78,11 @@ def test_hand_bptt_is_within_ulps_of_the_truth_and_no_worse_than_autodiff():
 
 
 def test_an_error_of_a_hundred_ulps_is_seen():
-    problem, truth = problem_and_truth("squared error")
+    problem, truth = problem_and_truth("cross-entropy, lengths")
     gradient = flatten(problem.gradients(problem.parameters))
     scale = flatten(gradient_and_magnitudes(problem)[1])
     gradient[truth.positions[7]] += 100 * np.spacing(scale[truth.positions[7]])
-    found = ulps("squared error", problem.unflatten(gradient))
+    found = ulps("cross-entropy, lengths", problem.unflatten(gradient))
     assert (found > MOST_ULPS).nonzero()[0].tolist() == [7]
 
 
