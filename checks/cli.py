@@ -54,46 +54,69 @@ def _run_demo(arguments: argparse.Namespace) -> Any:
     return demo(DemoOptions(**chosen))
 
 
-def _check_json_path(arguments: argparse.Namespace) -> None:
+def _check_paths(arguments: argparse.Namespace) -> None:
     """A path that cannot be written, or that would overwrite another file of the command, is refused before anything runs."""
-    path = arguments.json
-    if path in (None, "-"):
-        return
-    existed = os.path.exists(path)
-    if existed and not os.path.isfile(path) and not os.path.isdir(path):
-        return  # a device or a pipe: opening it to see would already be using it
-    _open(path, "a").close()
-    if not existed:
-        os.remove(path)
-    others = [getattr(arguments, name, None) for name in ("file", "out", "layout_file")]
-    if os.path.realpath(path) in [os.path.realpath(other) for other in others if other is not None and "\0" not in other]:
-        raise BadInput(f"--json: expected a file of its own; got {path}, which the command uses already")
+    used = [getattr(arguments, name, None) for name in ("file", "out", "layout_file", "resume")]
+    for flag in OUTPUTS:
+        path = getattr(arguments, flag, None)
+        if path is None or (flag == "json" and path == "-"):
+            continue
+        existed = os.path.exists(path)
+        if not existed or os.path.isfile(path) or os.path.isdir(path):  # opening a device or a pipe to see would already be using it
+            _open(flag, path, "ab").close()
+            if not existed:
+                os.remove(path)
+            if os.path.realpath(path) in [os.path.realpath(other) for other in used if other is not None and "\0" not in other]:
+                raise BadInput(f"--{flag}: expected a file of its own; got {path}, which the command uses already")
+        used.append(path)
 
 
-def _open(path: str, mode: str) -> IO[str]:
+def _open(flag: str, path: str, mode: str) -> IO[bytes]:
     try:
-        return open(path, mode, encoding="utf-8")
+        return open(path, mode)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInput(f"--json: cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+        raise BadInput(f"--{flag}: cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _show(report: Any, json_path: str | None) -> None:
-    """Text on stdout, unless the JSON goes there. Of several processes the first reports."""
+def _show(report: Any, arguments: argparse.Namespace) -> None:
+    """Text on stdout, unless the JSON goes there; and whatever files were asked for. Of several processes the first reports."""
     if not is_first():
         return
-    if json_path != "-":
+    if arguments.json != "-":
         print(report)
-    if json_path is None:
-        return
-    text = json.dumps(report.to_json(), indent=2) + "\n"
-    if json_path == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        with _open(json_path, "w") as file:
-            file.write(text)
-    except OSError as error:  # a full disk
-        raise BadInput(f"--json: cannot write {json_path}: {error.strerror}") from None
+    for flag, written in OUTPUTS.items():
+        path = getattr(arguments, flag, None)
+        if path is None:
+            continue
+        content = written(report, path)
+        if flag == "json" and path == "-":
+            sys.stdout.write(content.decode())
+            continue
+        try:
+            with _open(flag, path, "wb") as file:
+                file.write(content)
+        except OSError as error:  # a full disk
+            raise BadInput(f"--{flag}: cannot write {path}: {error.strerror}") from None
+
+
+def _json(report: Any, path: str) -> bytes:
+    return (json.dumps(report.to_json(), indent=2) + "\n").encode()
+
+
+def _html(report: Any, path: str) -> bytes:
+    from checks.html import page_of
+
+    return page_of(report).encode()
+
+
+def _plot(report: Any, path: str) -> bytes:
+    from checks.html import pictures_of
+    from checks.pictures.files import picture
+
+    return picture(pictures_of(report), path)
+
+
+OUTPUTS: dict[str, Callable[[Any, str], bytes]] = {"json": _json, "html": _html, "plot": _plot}  # by the option's name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,9 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], Any] = arguments.run
     try:
-        _check_json_path(arguments)
+        _check_paths(arguments)
         report = run(arguments)
-        _show(report, arguments.json)
+        _show(report, arguments)
         sys.stdout.flush()
     except BadInput as error:
         print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)

@@ -136,7 +136,8 @@ def no_global_jax_settings(module: str, tree: ast.Module) -> set[str]:
 
 
 def only_runtime_dependencies(module: str, tree: ast.Module) -> set[str]:
-    allowed = RUNTIME | ({"flint"} if module.startswith("checks.certified.") else set())  # an extra's, imported when called
+    extras = {"checks.certified.": "flint", "checks.pictures.png": "matplotlib"}  # imported when called
+    allowed = RUNTIME | {extra for beginning, extra in extras.items() if module.startswith(beginning)}
     at_import = {name for name in imports(tree, anywhere=False) if package(name) not in RUNTIME}
     return at_import | {name for name in imports(tree) if package(name) not in allowed}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from typing import Any
 
 import lstm
@@ -29,6 +30,21 @@ positive.__name__ = seed.__name__ = "integer"  # argparse names the type in "inv
 
 def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="PATH", help="write the machine-readable report to PATH (- for stdout)")
+
+
+def add_pictures(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--html", metavar="PATH", help="write one self-contained page with pictures to PATH")
+    words = "write the pictures alone to PATH, .svg or .png (which needs matplotlib)"
+    command.add_argument("--plot", type=plot_path, metavar="PATH", help=words)
+
+
+def plot_path(text: str) -> str:
+    """Refused before anything runs."""
+    if not text.lower().endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError(f"expected a path that ends in .svg or .png; got {text}")
+    if text.lower().endswith(".png") and importlib.util.find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("expected matplotlib for PNG (pip install 'lstm-check[plot]'); .svg needs nothing")
+    return text
 
 
 def add_layout(command: argparse.ArgumentParser, attributes: bool = True) -> None:

@@ -11,6 +11,7 @@ from checks.commands.arguments import (
     add_axes,
     add_json,
     add_layout,
+    add_pictures,
     add_variant,
     attributes_of,
     clip_of,
@@ -51,6 +52,7 @@ def _add_verify(commands: Any) -> None:
     verify.add_argument("--seed", type=seed, default=0, help="of the sample of entries that confirms the oracle")
     verify.add_argument("--diagnose", action="store_true", help="name the bug in a large network too, which may take minutes")
     add_json(verify)
+    add_pictures(verify)
     verify.set_defaults(run=_run_verify)
 
 
