@@ -87,7 +87,9 @@ class _Work:
             found.at_step[flat], found.at_double[flat] = ((deltas[:, n] / self.widths[n])[asked] for n in (0, 1))
         found.noise[flat] = (self._noise() / (np.sqrt(2) * self.step * self.scale))[asked]
         found.vanished |= bool((self.widths[0][asked] == 0).any())
-        found.cell_steps += EVALUATIONS * int((self.evaluator.shape[0] - self.entries.first).sum())
+        if self.entries.place.kind != "readout":  # which runs no cell
+            timesteps = self.evaluator.shape[0]
+            found.cell_steps += EVALUATIONS * int((timesteps - self.entries.first).sum()) + NOISE_ENTRIES * NOISE_POINTS * timesteps
 
     def _unit(self, number: int) -> Unit:
         # The last unit repeats the last entry, so that all have the same compiled shape
