@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from verify_cases import check, golden
-from verify_fuzz import BYTES, arrays_changed, header_edited, json_bytes, npz_bytes, safetensors_bytes, safetensors_header_edited
+from verify_fuzz import (
+    BYTES,
+    _extreme,
+    _flipped,
+    arrays_changed,
+    header_edited,
+    json_bytes,
+    npz_bytes,
+    safetensors_bytes,
+    safetensors_header_edited,
+)
 
 import checks.oracle
+from checks.cli import main
 from checks.files.array_file import READERS
 from checks.files.candidate_reading import understand
 from checks.oracle.confirmation import Confirmation
@@ -29,6 +41,7 @@ FILES = {
     ".json": json_bytes(TORCH[0]),
 }
 SEEDS = 120
+MEMORY = 30  # times the length of the file: JSON in Python objects is the most, at about half of that
 
 
 def outcome(function, *args) -> str:
@@ -87,3 +100,36 @@ def test_what_the_reader_lets_through_is_judged(case, monkeypatch):
         verdicts.append(report.verdict)
     assert len(verdicts) > 25
     assert {Verdict.AGREES, Verdict.DISAGREES} <= set(verdicts)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_command_says_one_line_and_exits_with_2(name, tmp_path, capsys):
+    path = tmp_path / f"mutated.{name.rpartition('.')[2]}"
+    refused = 0
+    for seed in range(SEEDS // 4):
+        for number, mutate in enumerate(BYTES):
+            data = mutate(FILES[name], np.random.default_rng([seed, number]))
+            if outcome(read, name, data) == "valid":
+                continue
+            refused += 1
+            path.write_bytes(data)
+            assert main(["verify", str(path), "--layout", "torch"]) == 2
+            out, err = capsys.readouterr()
+            assert out == ""
+            assert err.startswith("lstm-check verify: ")
+            assert err.count("\n") == 1
+            assert err.endswith("\n")
+    assert refused > 50
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_mutation_makes_the_reader_allocate_much(name):
+    """Whatever a size, an offset or a count says, memory stays some tens of times the file's own length."""
+    data = FILES[name]
+    mutated = [mutate(data, np.random.default_rng([seed, 7])) for seed in range(SEEDS // 3) for mutate in (_flipped, _extreme)]
+    tracemalloc.start()
+    for each in mutated:
+        outcome(read, name, each)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MEMORY * len(data)

@@ -19,7 +19,7 @@ from layouts_peers_jax import cudnn, equinox, flax_linen, flax_nnx, haiku
 from lstm.layouts import Layout
 from lstm.layouts.pieces import Piece, kind
 
-# The issue's own bound: some 10 000 roundings of 1e-16, and what 0.7-sized weights amplify them by, stay far below it
+# Of the largest entry: some 10 000 roundings of 1e-16, and what 0.7-sized weights amplify them by, stay far below it
 TOLERANCE = 1e-12
 
 PEERS: dict[str, Callable[[], Peer]] = {
