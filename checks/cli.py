@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any, NoReturn
 
 from checks.commands.arguments import add_json, positive, seed
+from checks.commands.bugs_arguments import add_bugs_command
 from checks.commands.files import add_file_commands
 from checks.commands.processes import is_first
 from lstm import LOSSES, BadInput
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     commands = main_parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
     _add_demo(commands)
     add_file_commands(commands)
+    add_bugs_command(commands)
     return main_parser
 
 
