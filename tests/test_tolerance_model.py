@@ -14,9 +14,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks are run from the root, not installed
 
+import lstm
 from benchmarks import __main__ as command, low_precision, rounding
 from benchmarks.low_precision import PRECISIONS
 from benchmarks.options import Size
+from checks.oracle.case import OracleCase
 from checks.oracle.tolerance import RoundingModel
 
 SIZE = Size(9, 3, 4, 5)
@@ -75,3 +77,21 @@ def test_sums_are_rounded_term_by_term():
     ones = np.concatenate([[1.0], np.full(256, 2.0**-9)])
     assert PRECISIONS["bfloat16"].product(ones[None], np.ones((257, 1))) == 1
     assert PRECISIONS["float32"].product(ones[None], np.ones((257, 1))) == 1.5
+
+
+@pytest.mark.parametrize(("distance", "near"), [(1e-9, True), (-1e-9, True), (0.0, True), (0.01, False)])
+def test_beyond_a_kink_within_rounding_lies_another_correct_gradient(distance, near):
+    """A hard sigmoid's pre-activation at its kink, 2.5, in float32: the gradient of either side may be what is computed."""
+    names = lstm.Activations(gate="hard_sigmoid(0.2)")
+    bias = np.array([2.5 - 0.75 - distance, 0.3, 0.4, -0.6])
+    layer = lstm.Layer(w_x=np.array([[0.75, 0.5, 0.25, 1.0]]), w_h=np.full((1, 4), 0.5), b=bias, activations=names)
+    start = (lstm.State(h=np.zeros((1, 1)), c=np.ones((1, 1))),)
+    case = OracleCase((layer,), np.ones((1, 1, 1)), start, d_outputs=np.ones((1, 1, 1)))
+    other = dataclasses.replace(layer, b=bias + np.array([2 * (distance or 1e-12), 0, 0, 0]))
+    sides = (case, dataclasses.replace(case, layers=(other,)))
+    here, there = (each.hand_gradients()[0].network.layers[0].b[0] for each in sides)
+    jump = abs(here - there)
+    assert distance == 0.0 or jump > 0.01
+    rooms = [RoundingModel(case).allowed(dtype).gradients.network.layers[0].b[0] for dtype in (np.float32, np.float64)]
+    assert (rooms[0] > jump) == near
+    assert distance == 0.0 or rooms[1] < 1e-9

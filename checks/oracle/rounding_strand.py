@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +13,15 @@ from lstm import Gradients, Layer, Masks, State
 
 VIRTUAL = 2.0**-30  # far above float64's own rounding, far below where the response bends
 
-Generator = np.random.Generator | None
+
+class Rounding(NamedTuple):
+    """Disturbances of the size that rounding has where the unit roundoff is ``unit``."""
+
+    generator: np.random.Generator
+    unit: float
+
+
+Generator = Rounding | None
 
 
 def product_rounding(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -29,12 +37,12 @@ def times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def noise(generator: Generator, size: np.ndarray) -> Any:
-    """±size, at the virtual precision."""
-    return 0.0 if generator is None else VIRTUAL * size * _signs(generator, size.shape)
+    """±size, in units of the roundoff."""
+    return 0.0 if generator is None else generator.unit * size * _signs(generator, size.shape)
 
 
-def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return 2.0 * generator.integers(0, 2, shape, np.int8) - 1.0
+def _signs(generator: Rounding, shape: tuple[int, ...]) -> np.ndarray:
+    return 2.0 * generator.generator.integers(0, 2, shape, np.int8) - 1.0
 
 
 class Strand:
@@ -63,7 +71,7 @@ class Strand:
         self.x_now = x
         self.z_x_now = times(x, self.layer.w_x) + self.layer.b
         self.disturbance = self._disturbance(generator)
-        unit = 0.0 if generator is None else VIRTUAL
+        unit = 0.0 if generator is None else generator.unit
         ran = disturbed_forward(self.layer, self.z_x_now, self.start, self.valid, self.masks, self.disturbance, unit)
         h, c, z, own_c, unprojected, final = jax.tree.map(np.asarray, ran)
         self.h_now = h
@@ -81,7 +89,7 @@ class Strand:
         upstream = Upstream(h=upstream_h, c=np.zeros_like(self.c), z=np.zeros_like(self.z), final=d_final)
         unit = 0.0
         if generator is not None:
-            unit = VIRTUAL
+            unit = generator.unit
             size_h, size_c, size_z = self.sizes_backward
             upstream = Upstream(
                 h=upstream_h + noise(generator, size_h), c=noise(generator, size_c), z=noise(generator, size_z), final=d_final
@@ -133,7 +141,8 @@ class Strand:
         if generator is None:
             return nothing
         signs = {name: _signs(generator, array.shape) for name, array in vars(nothing).items()}
-        return Disturbance(**{**signs, "z": VIRTUAL * self.size_z * signs["z"], "h": VIRTUAL * self.size_h * signs["h"]})
+        unit = generator.unit
+        return Disturbance(**{**signs, "z": unit * self.size_z * signs["z"], "h": unit * self.size_h * signs["h"]})
 
     def _size_forward(self) -> None:
         layer, before = self.layer, self._before(self.h)

@@ -25,6 +25,11 @@ What is added where, as standard deviations:
 Few samples leave the standard deviation of one entry uncertain. The error of entry (r, c) is a sum of x_r δ_c, so variances
 look like (row) x (column); each entry gets at least the product of its row's and its column's means over the mean of all.
 
+Where a function has a kink (relu, hard sigmoid, a clipped cell state) all of this is linear only as long as no number crosses
+it. A correct implementation may well find itself on the other side of a kink that is within its rounding, and there the
+derivative is another. So of such networks more runs are made, with disturbances of `ACROSS` times the candidate's own u, and
+the most that an entry moved in any of them is allowed as well: where nothing is near a kink, hardly more than before.
+
 Allowed is λ (u + u₆₄) times the two, root of the sum of squares; u₆₄ is for the oracle, which rounds in float64. What
 underflows in the candidate's precision is allowed for by its smallest normal number, once for each term of the sum.
 """
@@ -41,11 +46,13 @@ import numpy as np
 
 import lstm
 from checks.oracle.case import OracleCase
-from checks.oracle.rounding_strand import VIRTUAL, Strand, noise, product_rounding, times
+from checks.oracle.rounding_noise import SMOOTH
+from checks.oracle.rounding_strand import VIRTUAL, Rounding, Strand, noise, product_rounding, times
 from lstm.levels import apart, directions, together, together_as_layers
 
 LAMBDA = 8.0
 SAMPLES = 8
+ACROSS = 4  # deviations from a kink at which a number may still come to lie beyond it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,7 @@ class RoundingModel:
 
     def __init__(self, case: OracleCase, *, samples: int = SAMPLES, seed: int = 0):
         self.case = case
-        self.generator = np.random.default_rng(seed)
+        self.seed = seed
         # What overflows here is no tolerance, and `checks.verify.compare` says so
         with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
             masks = case.masks or (None,) * len(case.layers)
@@ -72,9 +79,9 @@ class RoundingModel:
             self.true = self._run(None)
             # Squares of a gradient of 1e-170 would underflow: errors are taken in units of each array's largest entry
             scales = jax.tree.map(lambda leaf: float(np.abs(leaf).max()) or 1.0, self.true)
-            squares = None
+            squares, rounding = None, Rounding(np.random.default_rng(seed), VIRTUAL)
             for _ in range(samples):
-                found = self._run(self.generator)
+                found = self._run(rounding)
                 error = jax.tree.map(lambda a, b, scale: ((a - b) / (VIRTUAL * scale)) ** 2, found, self.true, scales)
                 squares = error if squares is None else jax.tree.map(np.add, squares, error)
             self.local, self.terms = self._local()
@@ -88,10 +95,22 @@ class RoundingModel:
         smallest = float(about.tiny)
         with np.errstate(over="ignore", invalid="ignore"):
             found = jax.tree.map(lambda spread, terms: factor * spread + smallest * terms, self.spread, self.terms)
+            if any(_has_kink(direction.layer) for level in self.case.layers for direction in directions(level)):
+                found = jax.tree.map(np.add, found, self._across_kinks(float(about.eps) / 2))
         outputs, final_state, gradients = found
         return Allowed(outputs=outputs, final_state=final_state, gradients=gradients)
 
-    def _run(self, generator: np.random.Generator | None) -> tuple[np.ndarray, tuple, lstm.CostGradients]:
+    def _across_kinks(self, unit: float) -> tuple[np.ndarray, tuple, lstm.CostGradients]:
+        """The most that each entry moves in `SAMPLES` runs with disturbances of `ACROSS` times this unit roundoff."""
+        generator = np.random.default_rng(self.seed)
+        most = jax.tree.map(np.zeros_like, self.true)
+        with jax.enable_x64(True):
+            for _ in range(SAMPLES):
+                found = self._run(Rounding(generator, ACROSS * unit))
+                most = jax.tree.map(lambda so_far, a, b: np.maximum(so_far, np.abs(a - b)), most, found, self.true)
+        return most
+
+    def _run(self, generator: Rounding | None) -> tuple[np.ndarray, tuple, lstm.CostGradients]:
         """Outputs, final state and gradients, disturbed by the generator; without one, the truth."""
         outputs = self.case.inputs
         finals = []
@@ -115,7 +134,7 @@ class RoundingModel:
         network = lstm.Network(tuple(d_layers), d_readout)
         return top, tuple(finals), lstm.CostGradients(network=network, inputs=d_outputs, initial_state=tuple(d_states))
 
-    def _upstream(self, outputs: np.ndarray, generator: np.random.Generator | None) -> tuple[np.ndarray, Any]:
+    def _upstream(self, outputs: np.ndarray, generator: Rounding | None) -> tuple[np.ndarray, Any]:
         """The gradient on the outputs, given or the cost's own; and the readout's."""
         case = self.case
         if not case.is_cost:
@@ -162,6 +181,11 @@ def _strands(level: Any, valid: np.ndarray, states: Any, masks: Any) -> list[Str
     """One for each of the level's directions."""
     found = zip(directions(level), apart(level, states), apart(level, masks), strict=True)
     return [Strand(direction.layer, direction.reversed, valid, start, own) for direction, start, own in found]
+
+
+def _has_kink(layer: lstm.Layer) -> bool:
+    names = layer.activations
+    return layer.clip is not None or not {names.gate, names.candidate, names.output} <= {*SMOOTH, "identity"}
 
 
 def _pooled(variances: np.ndarray) -> np.ndarray:
