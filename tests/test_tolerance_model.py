@@ -94,4 +94,4 @@ def test_beyond_a_kink_within_rounding_lies_another_correct_gradient(distance, n
     assert distance == 0.0 or jump > 0.01
     rooms = [RoundingModel(case).allowed(dtype).gradients.network.layers[0].b[0] for dtype in (np.float32, np.float64)]
     assert (rooms[0] > jump) == near
-    assert distance == 0.0 or rooms[1] < 1e-9
+    assert distance == 0.0 or rooms[1] < 1e-4 * jump  # float64 knows on which side it is
