@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NoReturn
 
-from checks.commands.arguments import add_json, positive, seed
+from checks.commands.arguments import add_json, add_pictures, positive, seed
 from checks.commands.bugs_arguments import add_bugs_command
 from checks.commands.files import add_file_commands
 from checks.commands.processes import is_first
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser = _Parser(prog="lstm-check", description="Is this gradient of an LSTM right, and if not, where is it wrong?")
     commands = main_parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
     _add_demo(commands)
+    _add_sweep(commands)
     add_file_commands(commands)
     add_bugs_command(commands)
     return main_parser
@@ -46,6 +47,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     demo.add_argument("--seed", type=seed, default=0, help="of the random weights")
     add_json(demo)
+    add_pictures(demo)
     demo.set_defaults(run=_run_demo)
 
 
@@ -54,6 +56,30 @@ def _run_demo(arguments: argparse.Namespace) -> Any:
 
     chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
     return demo(DemoOptions(**chosen))
+
+
+def _add_sweep(commands: Any) -> None:
+    words = "error against step size, of both approaches in every reading, in float32 and float64, at several T"
+    sweep = commands.add_parser("sweep", help=words, description=words[0].upper() + words[1:] + ".")
+    sweep.add_argument("--timesteps", type=positive, nargs="+", default=[4, 16], metavar="T", help="one or more (default 4 16)")
+    sweep.add_argument("--hidden", type=positive, default=8, metavar="H", help="cell size")
+    sweep.add_argument("--batch", type=positive, default=1, metavar="B")
+    sweep.add_argument("--loss", choices=tuple(LOSSES), default="squared_error")
+    both = ["float32", "float64"]
+    sweep.add_argument("--dtype", choices=both, nargs="+", default=both, help="one or both (default both)")
+    sweep.add_argument("--seed", type=seed, default=0, help="of the random weights")
+    add_json(sweep)
+    add_pictures(sweep)
+    sweep.set_defaults(run=_run_sweep)
+
+
+def _run_sweep(arguments: argparse.Namespace) -> Any:
+    from checks.commands.sweep import SweepOptions, run_sweep
+    from checks.exhaustive.progress import Progress
+
+    timesteps, dtypes = (tuple(dict.fromkeys(given)) for given in (arguments.timesteps, arguments.dtype))
+    chosen = {name: getattr(arguments, name) for name in ("hidden", "batch", "loss", "seed")}
+    return run_sweep(SweepOptions(timesteps, dtypes, **chosen), progress=Progress(what="curves"))
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:

@@ -20,6 +20,10 @@ HALF_DECADES = {
     np.dtype(np.float32): 10.0 ** np.arange(-5, -0.4, 0.5),
 }
 
+# An error this large at the best of all steps is no rounding in any precision
+UNDECIDED = 1e-3
+FEWEST = 2  # points that have a slope
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -35,6 +39,43 @@ class Curve:
     def best(self) -> int:
         """The index of the step with the smallest root-mean-square error."""
         return int(np.argmin(self.rms_error))
+
+    @property
+    def rounding_slope(self) -> float:
+        """Of log error against log step, below the best step: -1 where rounding is all there is. NaN if there are too few steps."""
+        return _slope(self.steps[: self.best], self.rms_error[: self.best])
+
+    @property
+    def truncation_slope(self) -> float:
+        """The same above the best step: 2 for central differences of the cost, 0 where it is something else that is estimated."""
+        return _slope(self.steps[self.best + 1 :], self.rms_error[self.best + 1 :])
+
+    @property
+    def floor(self) -> float:
+        """The error at the best step, as a multiple of what the two branches explain there: median(error · step) / step below it
+        and median(error / step²) · step² above it. About 1; much more if something else is left that no step removes."""
+        below, above, step = slice(0, self.best), slice(self.best + 1, None), self.steps[self.best]
+        if self.best == 0 or self.best == len(self.steps) - 1:
+            return float("nan")
+        rounding = np.median(self.rms_error[below] * self.steps[below]) / step
+        truncation = np.median(self.rms_error[above] / self.steps[above] ** 2) * step**2
+        return float(self.rms_error[self.best] / (rounding + truncation))
+
+    @property
+    def converges(self) -> bool | None:
+        """Is this the derivative? It is if the truncation's order rounds to 2 and no more than a decade of error is left unexplained
+        at the best step: the branches' own scatter is far less. None if there are too few steps above the best one to tell."""
+        if np.isnan(self.truncation_slope):
+            return None if self.rms_error[self.best] < UNDECIDED else False
+        return bool(1.5 < self.truncation_slope < 2.5 and not self.floor > 10)
+
+
+def _slope(steps: np.ndarray, errors: np.ndarray) -> float:
+    """By least squares in logarithms."""
+    usable = np.isfinite(errors) & (errors > 0)
+    if usable.sum() < FEWEST:
+        return float("nan")
+    return float(np.polyfit(np.log(steps[usable]), np.log(errors[usable]), 1)[0])
 
 
 def sweep(problem: Problem, reference: object, schemes: tuple[str, ...] = ("full_sequence", "per_timestep.paired")) -> list[Curve]:

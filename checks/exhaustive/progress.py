@@ -12,9 +12,10 @@ WIDTH = 30
 
 
 class Progress:
-    """Called with the number of copies finished and the number in all."""
+    """Called with the number finished and the number in all, of whatever ``what`` says."""
 
-    def __init__(self, stream: TextIO | None = None, clock=time.monotonic):
+    def __init__(self, stream: TextIO | None = None, clock=time.monotonic, what: str = "perturbed networks"):
+        self.what = what
         self.stream = sys.stderr if stream is None else stream
         self.clock = clock
         self.terminal = self.stream.isatty()
@@ -34,7 +35,7 @@ class Progress:
         self.last, self.shown = now, True
         rate = (finished - self.before) / (now - self.began)
         filled = WIDTH * finished // total
-        line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {finished:,} of {total:,} perturbed networks, {rate:,.0f} a second"
+        line = f"[{'#' * filled}{'.' * (WIDTH - filled)}] {finished:,} of {total:,} {self.what}, {rate:,.{0 if rate > 10 else 1}f} a second"
         line += f", {_duration((total - finished) / rate)} left" if rate > 0 and not ended else ""
         if self.terminal:
             self.stream.write("\r" + line.ljust(100) + ("\n" if ended else ""))

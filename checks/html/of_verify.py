@@ -23,15 +23,18 @@ def verify_page(report: VerifyReport) -> str:
     said = report.to_json()
     figures = heat_figures(report)
     forward, differs = _forward(report), report.forward_verdict is Verdict.DISAGREES
+    agrees = report.verdict is Verdict.AGREES
+    probe = Section("What this probe can show", tuple(probe_blocks(said.get("probe"))), first=agrees)
     sections = [
         Section("What is wrong" if report.verdict is Verdict.DISAGREES else "What was found", tuple(_diagnosis(report, said)), first=True),
-        Section("Where", tuple(_where(report, figures, said)), first=True),
+        *((probe,) if agrees else ()),
+        Section("Where" if report.verdict is Verdict.DISAGREES else "How close", tuple(_where(report, figures)), first=True),
         *(forward if differs else ()),
         Section("Every entry", tuple(_heat_maps(figures))),
         Section("Every gradient", (_parameters(report),)),
         *(() if differs else forward),
         *_time(report),
-        Section("What this probe can show", tuple(probe_blocks(said.get("probe")))),
+        *(() if agrees else (probe,)),
         Section("What was checked", tuple(_ledger(report, said))),
     ]
     subject = " ".join(report.subject().split())
@@ -56,11 +59,11 @@ def _diagnosis(report: VerifyReport, said: dict[str, Any]) -> list[Markup]:
     if report.verdict is Verdict.DISAGREES:
         return [*cause_blocks(said), *known_blocks(said)]
     unseen = (said.get("probe") or {}).get("unseen") or {}
-    hidden = f"; {len(unseen)} bugs of the catalogue would stay unseen on this input, see below" if unseen else ""
+    hidden = f"; {len(unseen)} bugs of the catalogue would stay unseen on this input" if unseen else ""
     return [element("p", f"No error in {len(report.judged)} gradients, each entry within what rounding allows{hidden}.")]
 
 
-def _where(report: VerifyReport, figures: list[HeatFigure], said: dict[str, Any]) -> list[Markup]:
+def _where(report: VerifyReport, figures: list[HeatFigure]) -> list[Markup]:
     found = [gate_table(report)] if report.parameters else []
     departure = departure_chart(figures, report)
     return found + ([element("figure", Markup(inline(departure)))] if departure else [])
