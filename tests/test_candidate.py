@@ -205,3 +205,40 @@ def test_all_layouts_say_what_is_missing():
         attributes = {"input_size": 4, "hidden_size": 5, "num_layers": 1} if name == "jax-cudnn" else {}
         message = refused({"inputs": np.ones((2, 3, 4)), "d_outputs": np.ones((2, 3, 5))}, Reading(layout, attributes=attributes))
         assert "expected an array of this name" in message
+
+
+def test_the_layout_whose_names_these_are_is_said():
+    message = refused(PLAIN, Reading(LAYOUTS["keras"]))
+    assert message.endswith("; these are names of --layout torch")
+    assert refused(golden("onnx")[0], Reading(LAYOUTS["torch"])).endswith("; these are names of --layout onnx or onnx-batch-major")
+    assert "these are names" not in refused(without(PLAIN, "weight_hh_l0"))
+
+
+MASKED, MASKED_READING = golden("torch", dropout=True, zoneout=True, axes="BTD")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mask.input_l0", 1.0, "mask.input_l0: expected a mask of one of the layers, as mask.inputs_l0; got this name; "
+         "did you mean mask.inputs_l0?"),
+        ("mask.foo", 1.0, "mask.foo: expected a mask of one of the layers, as mask.inputs_l0; got this name"),
+        ("mask.inputs_l0", np.ones((7, 3, 4)), "mask.inputs_l0: expected shape (3, 7, 4), the axes (B, T, D) of what it multiplies; "
+         "got (7, 3, 4)"),
+        ("mask.zoneout_c_l0", np.ones((4, 3)), "mask.zoneout_c_l0: expected shape (3, 5), the axes (B, D) of what it multiplies; "
+         "got (4, 3)"),
+        ("mask.zoneout_h_l0", np.ones((3, 7, 5), bool), "mask.zoneout_h_l0: expected float64, float32, float16 or bfloat16; got bool"),
+        ("mask.zoneout_h_l0", np.full((3, 7, 5), np.nan), "mask.zoneout_h_l0: expected finite numbers; got nan at index [0, 0, 0]"),
+    ],
+)  # fmt: skip
+def test_masks(name, value, message):
+    assert message in refused(MASKED | {name: np.asarray(value)}, MASKED_READING)
+
+
+def test_a_mask_without_timesteps_is_the_same_at_all():
+    constant = MASKED["mask.inputs_l0"][:, 2]
+    (short,) = understand(MASKED | {"mask.inputs_l0": constant}, MASKED_READING).case.masks
+    (long,) = understand(MASKED | {"mask.inputs_l0": np.repeat(constant[:, None], 7, axis=1)}, MASKED_READING).case.masks
+    np.testing.assert_array_equal(short.inputs, long.inputs)
+    np.testing.assert_array_equal(long.inputs[3], constant)
+    assert short.recurrent is None

@@ -117,7 +117,7 @@ def test_lengths_differ_and_one_sequence_is_whole():
     assert golden("torch", lengths=True, timesteps=1)[0]["lengths"].tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("variant", ["projection", "peepholes", "coupled", "clip straight through", "both"])
+@pytest.mark.parametrize("variant", ["projection", "peepholes", "coupled", "clip straight through", "dropout", "zoneout", "both"])
 def test_the_internal_gradients_are_those_of_jax(variant):
     """d_z, d_h and d_c of every timestep, against JAX's own derivative of another forward recurrence."""
     options = VARIANTS[variant] if variant != "both" else {"bidirectional": True, "layers": 2}

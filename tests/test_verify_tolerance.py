@@ -119,7 +119,7 @@ def _weight_gradients(oracle, reading):
     return reading.layout.write_gradients(oracle.gradients.network.layers, reading.layout.write(oracle.case.layers))
 
 
-@pytest.mark.parametrize("variant", ["everything", "clip straight through"])
+@pytest.mark.parametrize("variant", ["everything", "clip straight through", "zoneout"])
 def test_undisturbed_the_recurrence_is_the_network(variant):
     """The model's own forward pass and its JAX gradient, against those of `lstm`: to rounding, as it itself allows."""
     arrays, reading = golden("canonical", **VARIANTS[variant], seed=7)

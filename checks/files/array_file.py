@@ -53,5 +53,5 @@ def _write(stream: BinaryIO, ending: str, arrays: dict[str, Any], about: dict[st
 def file_format(path: Any) -> str:
     ending = pathlib.PurePath(path).suffix
     if ending not in READERS:
-        raise BadInput(f"{shown(path)}: expected a name that ends in one of {', '.join(READERS)}")
+        raise BadInput(f"{shown(path) or 'FILE'}: expected a name that ends in one of {', '.join(READERS)}")
     return ending

@@ -21,9 +21,10 @@ from checks.files.npz_file import shown
 from checks.network_forward import zero_states
 from checks.oracle.case import OracleCase
 from lstm import BadInput
-from lstm.layouts import Layout
+from lstm.layouts import LAYOUTS, Layout
 from lstm.levels import apart, directions, output_size
 
+INTERNAL_GRADIENT = r"grad\.d_[zhc]_l\d+(_reverse)?"  # a candidate's own, of what `export` calls internal.
 COPIES = 120  # arrays of the size of all gates that the oracle, its confirmation and its tolerances hold at the same time
 
 
@@ -40,6 +41,14 @@ def weights_of(arrays: Mapping[str, np.ndarray], layout: Layout) -> dict[str, np
         if name not in known and (hint := near_name(name, [key for key in RESERVED if key not in arrays])):
             raise BadInput(f"{shown(name)}: expected a name of the file contract or of the layout; got this one{hint}")
     return {name: floats(name, arrays[name]) for name in others}
+
+
+def other_layout(names: Mapping[str, Any], layout: Layout) -> str:
+    """A hint where not one of these is a name of the layout, and all are names of another."""
+    if not names or layout.weight_names(names):
+        return ""
+    others = [name for name, other in LAYOUTS.items() if set(other.weight_names(names)) == set(names)]
+    return f"; these are names of --layout {' or '.join(others)}" if others else ""
 
 
 class _Understanding:
@@ -78,7 +87,10 @@ class _Understanding:
         return timesteps, batch
 
     def _layers(self, weights: dict[str, np.ndarray]) -> tuple[Any, ...]:
-        levels = self.reading.layout.read(weights, self.reading.attributes)
+        try:
+            levels = self.reading.layout.read(weights, self.reading.attributes)
+        except BadInput as error:
+            raise BadInput(f"{error}{other_layout(weights, self.reading.layout)}") from None
         changes: dict[str, Any] = {}
         if self.reading.activations is not None:
             changes["activations"] = self.reading.activations
@@ -198,23 +210,24 @@ class _Understanding:
         return forward
 
     def _internals(self) -> dict[str, np.ndarray]:
-        """(T, B, ·), whatever the axes of the layout."""
+        """(T, B, ·), whatever the axes of the layout; ``grad.d_z_l0`` before ``internal.d_z_l0``, which `export` wrote."""
         internals = {}
-        for name, array in self.arrays.items():
-            if not name.startswith("internal."):
+        for name in sorted(self.arrays, key=lambda name: name.startswith("grad.")):
+            array, is_gradient = self.arrays[name], re.fullmatch(INTERNAL_GRADIENT, name)
+            if not (name.startswith("internal.") or is_gradient):
                 continue
-            if not re.fullmatch(r"internal\.d_[zhc]_l\d+(_reverse)?", name):
+            if not (is_gradient or re.fullmatch(r"internal\.d_[zhc]_l\d+(_reverse)?", name)):
                 raise BadInput(f"{shown(name)}: expected internal.d_z_l0, d_h_l0, d_c_l0 or those of other layers; got this name")
             if array.ndim != 3 or array.shape[:2] != self.counted.shape:
                 raise BadInput(f"{name}: expected shape (T, B, features) with T, B = {self.counted.shape}; got {array.shape}")
-            internals[name] = floats(name, array)
+            internals[f"internal.{name.removeprefix('grad.').removeprefix('internal.')}"] = floats(name, array)
         return internals
 
     def _gradients(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         gradients = {}
         known = [*weights, "inputs", "h0", "c0", *(COST[1:] if COST[1] in self.arrays else ())]
         for key, array in self.arrays.items():
-            if not key.startswith("grad."):
+            if not key.startswith("grad.") or re.fullmatch(INTERNAL_GRADIENT, key):
                 continue
             name = key.removeprefix("grad.")
             if name not in known:

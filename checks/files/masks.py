@@ -55,8 +55,8 @@ def read_masks(arrays: Mapping[str, np.ndarray], layers: Sequence[Any], order: s
         if not name.startswith(PREFIX):
             continue
         if name not in known:
-            hint = near_name(name, known) or f", such as {next(iter(known))}"
-            raise BadInput(f"{shown(name)}: expected a mask of one of the layers{hint}; got this name")
+            such = next(iter(known))
+            raise BadInput(f"{shown(name)}: expected a mask of one of the layers, as {such}; got this name{near_name(name, known)}")
         place = known[name]
         chosen.setdefault((place.level, place.direction), {})[place.field] = _read(name, array, place.features, order, counted)
     if not chosen:

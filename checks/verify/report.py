@@ -146,7 +146,7 @@ class VerifyReport:
         verb = "agree" if len(agreeing) > 1 or agreeing == ["outputs"] else "agrees"
         lines = [f"Forward pass: {_listed(agreeing)} {verb}."] if agreeing else []
         lines += [
-            f"Forward pass: {each.name} {each.verdict.value}, in {each.wrong} of {each.size} entries; "
+            f"Forward pass: {each.name}: {each.verdict.value}, in {each.wrong} of {each.size} entries; "
             f"worst at {each.place}: {_numbers(each)}"
             for each in self.forward
             if each.verdict is not Verdict.AGREES
@@ -197,7 +197,7 @@ class VerifyReport:
         if missing:
             text += f" Not given, so not checked: {_listed(missing)}."
         if self.candidate.internals:
-            text += f" Not compared: the {len(self.candidate.internals)} arrays under internal."
+            text += f" Compared, but part of no verdict: {len(self.candidate.internals)} gradients inside the network."
         return _filled(text)
 
 
