@@ -18,8 +18,13 @@ import lstm
 from benchmarks import __main__ as command, low_precision, rounding
 from benchmarks.low_precision import PRECISIONS
 from benchmarks.options import Size
+from checks.files.array_file import write_arrays
+from checks.files.candidate import Reading
 from checks.oracle.case import OracleCase
 from checks.oracle.tolerance import RoundingModel
+from checks.verdict import Verdict
+from checks.verify import verify
+from lstm.layouts import LAYOUTS
 
 SIZE = Size(9, 3, 4, 5)
 
@@ -95,3 +100,32 @@ def test_beyond_a_kink_within_rounding_lies_another_correct_gradient(distance, n
     rooms = [RoundingModel(case).allowed(dtype).gradients.network.layers[0].b[0] for dtype in (np.float32, np.float64)]
     assert (rooms[0] > jump) == near
     assert distance == 0.0 or rooms[1] < 1e-4 * jump  # float64 knows on which side it is
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "seen", "unseen"), [("float16", "npz", 1.03, None), ("bfloat16", "safetensors", 1.5, 1.03)]
+)
+def test_half_precision_files_are_judged_by_this_model(name, suffix, seen, unseen, tmp_path):
+    """Gradients really computed in half precision agree; float16's off by 3 % do not. bfloat16's u is 0.4 %: 3 % may be rounding."""
+    precision = PRECISIONS[name]
+    case = dataclasses.replace(rounding.draw(Size(4, 2, 2, 3), "ordinary", None, 7, precision), lengths=None)
+    found = low_precision.gradients(case, precision)[2]
+    layout = LAYOUTS["torch"]
+    weights = layout.write(case.layers)
+    arrays = {"inputs": case.inputs, "d_outputs": case.d_outputs} | weights
+    arrays["h0"], arrays["c0"] = layout.write_states(case.initial_state)
+    arrays["d_h_n"], arrays["d_c_n"] = layout.write_states(case.d_final_state)
+    arrays |= {f"grad.{key}": array for key, array in layout.write_gradients(found.network.layers, weights).items()}
+
+    def verdict(factor: float):
+        wrong = {key: array * (factor if key.startswith("grad.") else 1) for key, array in arrays.items()}
+        path = tmp_path / f"{factor}.{suffix}"
+        write_arrays(path, {key: np.ascontiguousarray(array.astype(precision.dtype)) for key, array in wrong.items()}, {})
+        report = verify(path, Reading(layout))
+        assert {each.precision for each in report.parameters} == {name}
+        assert report.confirmation.confirmed
+        return report.verdict
+
+    assert verdict(1.0) is Verdict.AGREES
+    assert verdict(seen) is Verdict.DISAGREES
+    assert unseen is None or verdict(unseen) is Verdict.AGREES
