@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from checks.diagnosis import Arrangement, Diagnosis, Strength, Subject, strength_text
+from checks.diagnosis.internals import Departure, departures
+from checks.diagnosis.report import bullets, filled
 from checks.files.candidate import Candidate
 from checks.verdict import Verdict
 
@@ -29,6 +31,8 @@ class Examination:
         expected: the right gradients, by the candidate's names, those that were not given included.
         allowed: the tolerance of an array, by its name.
         gates, write, place: see `Arrangement`.
+        internals: the right gradients inside, an `lstm.Internals` for each level.
+        precision: that the candidate's own are compared in.
     """
 
     candidate: Candidate
@@ -38,6 +42,8 @@ class Examination:
     gates: Mapping[str, np.ndarray]
     write: Callable[[Any], Arrays]
     place: Callable[[str, tuple[int, ...]], str]
+    internals: tuple[Any, ...] = ()
+    precision: Any = np.float64
 
     @functools.cached_property
     def subject(self) -> Subject:
@@ -67,8 +73,21 @@ class Examination:
         got, expected = ({name: source[name] for name in self.given} for source in (self.candidate.gradients, self.expected))
         return self.subject.diagnose(got, expected, {name: self.allowed(name) for name in self.given})
 
+    @functools.cached_property
+    def departures(self) -> list[Departure]:
+        """Of the gradients inside the network that the file holds."""
+        if not self.candidate.internals:
+            return []
+        return departures(self.candidate.case, self.internals, self.candidate.internals, self.precision)
+
     def sections(self) -> list[str]:
-        return [*([] if self.diagnosis is None else self.diagnosis.sections()), strength_text(self.strength)]
+        sections = [] if self.diagnosis is None else self.diagnosis.sections()
+        wrong = [each.sentence for each in self.departures if each.timestep is not None]
+        if wrong:
+            sections.append("Inside the network:\n" + bullets(wrong))
+        elif self.departures and self.diagnosis is not None:
+            sections.append(filled("Inside the network, all gradients given are right at every timestep: look at what is made of them."))
+        return [*sections, strength_text(self.strength)]
 
     def to_json(self) -> dict[str, Any]:
         """``diagnosis`` is a list, empty where nothing is named; ``known`` holds whatever the diagnosis."""
@@ -76,5 +95,6 @@ class Examination:
         return {
             "diagnosis": [] if diagnosis is None else diagnosis.to_json(),
             "known": None if diagnosis is None else diagnosis.known_to_json(),
+            "inside": [each.to_json() for each in self.departures],
             "probe": self.strength.to_json(),
         }

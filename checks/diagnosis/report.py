@@ -54,8 +54,8 @@ class Diagnosis:
         """The diagnosis, or that there is none; then what is known of the place."""
         place = self.place
         if self.fitted.claims:
-            return [self._claimed(), "Where:\n" + _bullets([*place.right, *place.time])]
-        return [self._withheld(), "What is known:\n" + _bullets([*place.right, *place.arrays, *place.time]), *self._near()]
+            return [self._claimed(), "Where:\n" + bullets([*place.right, *place.time])]
+        return [self._withheld(), "What is known:\n" + bullets([*place.right, *place.arrays, *place.time]), *self._near()]
 
     def _claimed(self) -> str:
         claims = self.fitted.claims
@@ -77,10 +77,10 @@ class Diagnosis:
         if not self.fitted.near:
             return []
         lines = [f"{each.name} explains {_percent(each)} of the error: {each.causes[0].title}." for each in self.fitted.near]
-        return ["Near misses, not the cause as they stand:\n" + _bullets(lines)]
+        return ["Near misses, not the cause as they stand:\n" + bullets(lines)]
 
 
-def _bullets(sentences: list[str]) -> str:
+def bullets(sentences: list[str]) -> str:
     return "\n".join(filled(f"- {sentence}", "  ") for sentence in sentences)
 
 

@@ -109,7 +109,10 @@ class _Judging:
         def place(name: str, index: tuple[int, ...]) -> str:
             return describe(name, index, self._codes) if name in self.candidate.weights else _with_index(name, index)
 
-        return Examination(self.candidate, judgements, self.expected, allowed, self._marks.gates, self._in_layout, place)
+        return Examination(
+            self.candidate, judgements, self.expected, allowed, self._marks.gates, self._in_layout, place,
+            internals=self.oracle.internals, precision=coarsest,
+        )  # fmt: skip
 
     @functools.cached_property
     def _marks(self) -> Marks:
