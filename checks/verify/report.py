@@ -7,6 +7,8 @@ import math
 import textwrap
 from typing import Any
 
+import numpy as np
+
 from checks.diagnosis.examination import Examination
 from checks.files.candidate import Candidate
 from checks.oracle.confirmation import Confirmation
@@ -60,6 +62,8 @@ class VerifyReport:
             "would_match": list(self.guesses),
             "results": [each.to_json() for each in self.forward],
         }
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = {"diagnosis": []} if self.examination is None else self.examination.to_json()
         return _finite(
             {
                 "verdict": self.verdict.value,
@@ -72,7 +76,7 @@ class VerifyReport:
                 "not_given": self.not_given,
                 "oracle": self.confirmation.to_json(),
             }
-            | ({"diagnosis": []} if self.examination is None else self.examination.to_json())
+            | found
         )
 
     def sizes(self) -> dict[str, Any]:
@@ -91,7 +95,9 @@ class VerifyReport:
             parts.append(self._forward_paragraph())
         if self.judged:
             found = [self._not_examined()] if not self.examined else []
-            found = found if self.examination is None else self.examination.sections()
+            if self.examination is not None:
+                with np.errstate(over="ignore", invalid="ignore"):  # a gradient may be 1e300, and its square explains nothing
+                    found = self.examination.sections()
             parts += [self._table(), *found, *self._places()]
         parts += [_filled(f"Oracle: {self.confirmation.sentence}"), self._ledger()]
         return "\n\n".join(parts)
