@@ -18,6 +18,7 @@ from checks.autodiff import autodiff
 from checks.compare import Comparison, leaves_like
 from checks.complex_step import complex_step
 from checks.estimate import Estimate, Status, max_relative_error
+from checks.evidence import Evidence
 from checks.full_sequence import full_sequence
 from checks.per_timestep import READINGS, per_timestep
 from checks.problem import Cost, Problem, only_cost
@@ -82,7 +83,10 @@ def cross_validate(
     verdict = Verdict.of_all(row.verdict for row in rows if row.expected_to_agree)
     if not reference.confirmed:
         verdict = Verdict.INCONCLUSIVE
-    return Report(problem=describe(problem), rows=tuple(rows), reference=reference.name, verdict=verdict, note=reference.note)
+    evidence = Evidence(problem, gradients, reference.value)
+    return Report(
+        problem=describe(problem), rows=tuple(rows), reference=reference.name, verdict=verdict, note=reference.note, evidence=evidence
+    )
 
 
 def three_ways(problem: Cost) -> list[Estimate]:

@@ -51,6 +51,7 @@ class Report:
     verdict: Verdict
     note: str = ""
     answer: str = ""
+    evidence: Any = dataclasses.field(default=None, compare=False, repr=False)  # a `checks.evidence.Evidence`, for pictures
 
     def row(self, name: str) -> Row:
         return next(row for row in self.rows if row.name == name)
@@ -66,7 +67,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        parts = [self.headline(), self._problem_line(), self._table(), *self._disagreements()]
+        parts = [self.headline(), self.subject(), self._table(), *self._disagreements()]
         if self.note:
             parts.append(textwrap.fill(f"Note: {self.note}", WIDTH))
         if self.answer:
@@ -92,7 +93,7 @@ class Report:
             text += "."
         return textwrap.fill(f"{self.verdict.value.upper()}: {text}", WIDTH)
 
-    def _problem_line(self) -> str:
+    def subject(self) -> str:
         sizes = ", ".join(f"{key} = {value}" for key, value in self.problem.items() if not isinstance(value, str))
         words = ", ".join(value for value in self.problem.values() if isinstance(value, str))
         return textwrap.fill(f"{sizes}; {words}. Largest error: in units of the largest entry of {self.reference}.", WIDTH)

@@ -60,16 +60,19 @@ def demo(options: DemoOptions) -> Report:
         "dtype": options.dtype,
         "seed": options.seed,
     }
-    return dataclasses.replace(report, problem=network, answer=answer(problem, report))
+    reference = choose_reference(problem).value
+    curves = tuple(curve for dtype in (np.float32, np.float64) for curve in sweep(problem.astype(dtype), reference))
+    evidence = dataclasses.replace(report.evidence, curves=curves)
+    return dataclasses.replace(report, problem=network, answer=answer(problem, report, curves), evidence=evidence)
 
 
-def answer(problem: Problem, report: Report) -> str:
+def answer(problem: Problem, report: Report, curves: tuple[Curve, ...]) -> str:
     """The asker's questions, one paragraph each, every number from this run."""
     questions = {
         "Which approach is the derivative?": _which(report),
         "What does the naive approach 2 compute?": _naive(problem, report),
         "May the deltas be summed, and where does 1/T go?": _summing(problem),
-        "Which is less noisy?": _noise(problem),
+        "Which is less noisy?": _noise(curves),
         "Which holds less in memory?": _memory(problem, report),
     }
     paragraphs = []
@@ -116,13 +119,9 @@ def _summing(problem: Problem) -> str:
     )
 
 
-def _noise(problem: Problem) -> str:
-    """From a sweep of the step in both precisions, of the same network."""
-    reference = choose_reference(problem).value
-    parts = []
-    for each in (problem.astype(np.float32), problem.astype(np.float64)):
-        one, two = sweep(each, reference)
-        parts.append(_noise_sentence(one, two))
+def _noise(curves: tuple[Curve, ...]) -> str:
+    """From a sweep of the step in both precisions, of the same network: of each approach 1 and approach 2."""
+    parts = [_noise_sentence(one, two) for one, two in zip(curves[::2], curves[1::2], strict=True)]
     return (
         " ".join(parts) + " The subtraction of two nearly equal costs is where the noise comes from. Approach 1 subtracts two means of "
         "T losses, once; approach 2 subtracts T pairs of single losses. Choosing the step matters far more than choosing between them."

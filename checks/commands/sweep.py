@@ -91,7 +91,7 @@ class SweepReport:
         if not self.confirmed:
             text = "there is no confirmed gradient to compare with."
         elif self.verdict is Verdict.AGREES:
-            text = "every scheme that should be the derivative is: its error falls like step² down to the best step, then rises like 1/step."
+            text = "every scheme that should be the derivative is: its error falls like step² to the best step, then rises like 1/step."
         else:
             wrong = [f"{one.curve.name} (T = {one.timesteps}, {one.curve.dtype})" for one in self.curves if one.verdict is self.verdict]
             says = "too few steps above the best one to tell" if self.verdict is Verdict.INCONCLUSIVE else "not the derivative"

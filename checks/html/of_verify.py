@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from checks.html.compared import of_file
 from checks.html.diagnosis import cause_blocks, known_blocks, probe_blocks
-from checks.html.elements import Markup, details, element, listing, number, pairs, table, text
-from checks.html.heat_figures import HeatFigure, binned_words, heat_figures
+from checks.html.elements import Markup, element, listing, number, pairs, table, text
+from checks.html.heat_figures import HeatFigure, heat_figures, heat_maps
 from checks.html.page import Section, page
 from checks.html.where import departure_chart, gate_table, time_charts
 from checks.pictures.heat_map import legend
@@ -16,12 +17,10 @@ from checks.verdict import Verdict
 from checks.verify.compare import Judgement
 from checks.verify.report import VerifyReport
 
-OPEN = 12  # heat maps shown; those of further right arrays are folded away
-
 
 def verify_page(report: VerifyReport) -> str:
     said = report.to_json()
-    figures = heat_figures(report)
+    figures = heat_figures(of_file(report))
     forward, differs = _forward(report), report.forward_verdict is Verdict.DISAGREES
     agrees = report.verdict is Verdict.AGREES
     probe = Section("What this probe can show", tuple(probe_blocks(said.get("probe"))), first=agrees)
@@ -30,7 +29,7 @@ def verify_page(report: VerifyReport) -> str:
         *((probe,) if agrees else ()),
         Section("Where" if report.verdict is Verdict.DISAGREES else "How close", tuple(_where(report, figures)), first=True),
         *(forward if differs else ()),
-        Section("Every entry", tuple(_heat_maps(figures))),
+        Section("Every entry", tuple(heat_maps(figures))),
         Section("Every gradient", (_parameters(report),)),
         *(() if differs else forward),
         *_time(report),
@@ -43,7 +42,7 @@ def verify_page(report: VerifyReport) -> str:
 
 def verify_pictures(report: VerifyReport) -> list[Scene]:
     """The same pictures alone."""
-    figures = heat_figures(report)
+    figures = heat_figures(of_file(report))
     departure = departure_chart(figures, report)
     scenes = [*(legend(one.scale) for one in figures[:1]), *(figure.map.scene() for figure in figures)]
     return scenes + ([departure] if departure else []) + time_charts(report)
@@ -74,19 +73,6 @@ def _forward(report: VerifyReport) -> list[Section]:
         return []
     rows = [_row(each) for each in report.forward]
     return [Section("The forward pass", (table("Your results beside the oracle's", HEAD, rows),))]
-
-
-def _heat_maps(figures: list[HeatFigure]) -> list[Markup]:
-    if not figures:
-        return []
-    words = (
-        "Each gradient, gates and units across, what the weight comes from down. Point at a cell, or focus a picture and use the arrow "
-        f"keys, to read the entry. {binned_words(figures)}"
-    )
-    wrong_first = sorted(enumerate(figures), key=lambda pair: pair[1].judgement.verdict is not Verdict.DISAGREES)
-    drawn = [figure.markup(number) for number, figure in wrong_first]
-    folded = [details(f"{len(drawn) - OPEN} more", *drawn[OPEN:])] if len(drawn) > OPEN else []
-    return [element("p", words), element("div", Markup(inline(legend(figures[0].scale))), class_="wide"), *drawn[:OPEN], *folded]
 
 
 HEAD = ("array", "verdict", "largest error / largest entry", "× what rounding allows", "entries wrong", "worst at", "expected", "got")

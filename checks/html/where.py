@@ -55,7 +55,7 @@ def departure_chart(figures: Sequence[HeatFigure], report: VerifyReport) -> Scen
         return None
     order = report.candidate.reading.order
     others = tuple(axis for axis, letter in enumerate(order) if letter != "T")
-    largest = np.where(np.isnan(figure.units), 0.0, figure.units).max(axis=others)
+    largest = np.where(np.isnan(figure.compared.units), 0.0, figure.compared.units).max(axis=others)
     t = np.arange(len(largest))
     wrong = largest > 1
     parts = [(0, "within rounding", ~wrong), (1, "wrong", wrong)]

@@ -1,0 +1,44 @@
+"""Curves of error against step size, with the best step ringed and the two branches named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from checks.pictures.curves import Chart, Series
+from checks.pictures.scene import Scene
+from checks.sweep import Curve
+
+NUMBERS = {
+    "full_sequence": 0, "per_timestep.paired": 1, "per_timestep.replayed": 2, "per_timestep.untied": 3, "per_timestep.frozen": 4,
+    "per_timestep.shared": 5,
+}  # fmt: skip
+SHORT = {"full_sequence": "approach 1"}
+
+
+def step_chart(title: str, curves: Sequence[Curve]) -> Scene:
+    """One precision, one T."""
+    series = [
+        Series(
+            _name(curve), curve.steps, curve.rms_error, NUMBERS[curve.name], ring=curve.best,
+            titles=tuple(f"{_name(curve)}, step {x:.0e}: {y:.1e}" for x, y in zip(curve.steps, curve.rms_error, strict=True)),
+        )
+        for curve in curves
+    ]  # fmt: skip
+    says = "; ".join(_told(curve) for curve in curves) + "."
+    return Chart(title, says, "step size; rings: the best step", tuple(series), log_x=True).scene()
+
+
+def _name(curve: Curve) -> str:
+    short = SHORT.get(curve.name, curve.name.removeprefix("per_timestep."))
+    slopes = [f"{words} {_signed(slope)}" for words, slope in (("rounding", curve.rounding_slope), ("truncation", curve.truncation_slope))
+              if not math.isnan(slope) and curve.converges]  # fmt: skip
+    return f"{short}: {', '.join(slopes)}" if slopes else short
+
+
+def _signed(slope: float) -> str:
+    return f"{slope:+.1f}".replace("-", "−")
+
+
+def _told(curve: Curve) -> str:
+    return f"{_name(curve)}; best at step {curve.steps[curve.best]:.0e}, error {curve.rms_error[curve.best]:.1e}"
