@@ -82,7 +82,7 @@ def leaves_like(problem: Cost, gradients: Any) -> list[np.ndarray]:
 def _compare_array(name: str, got: np.ndarray, expected: np.ndarray, tolerance: Any) -> Comparison:
     got, expected = got.astype(np.float64), expected.astype(np.float64)
     allowed = np.broadcast_to(np.asarray(tolerance, np.float64), expected.shape)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)
         excess = error / np.maximum(allowed, np.finfo(np.float64).tiny)
     excess = np.where(np.isnan(excess), np.inf, excess)

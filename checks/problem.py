@@ -36,7 +36,7 @@ class Cost:
     function: Callable[[Any], Any] | None = None
     gradients: Callable[[Any], Any] | None = None
     origin: dict[str, Any] | None = dataclasses.field(default=None, repr=False)
-    memo: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    memo: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_parameters(self.parameters)
