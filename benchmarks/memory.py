@@ -72,11 +72,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--size", type=options.size, default=SIZE, metavar="T,B,D,H")
     given = parser.parse_args(arguments)
     results = [measure(given.size, dtype) for dtype in options.dtypes(given.dtype)]
+    full = {"benchmark": "memory", "machine": timing.machine(), "results": results}
+    options.publish(full, table(results), given.json)
+    return 0
+
+
+def table(results: list[dict[str, Any]]) -> str:
     lines = [f"{'T,B,D,H':<20s}{'dtype':<9s}{'plain MiB':>10s}{'remat':>8s}{'ratio':>7s}{'plain s':>9s}{'remat':>8s}{'ratio':>7s}"]
     for one in results:
         plain, segments, ratios = one["plain"], one["remat"], one["ratios"]
         memory = f"{plain['mebibytes']:10.0f}{segments['mebibytes']:8.0f}{ratios['memory']:7.3f}"
         times = f"{plain['seconds']:9.2f}{segments['seconds']:8.2f}{ratios['time']:7.2f}"
-        lines.append(f"{','.join(map(str, given.size)):<20s}{one['dtype']:<9s}{memory}{times}")
-    options.publish({"benchmark": "memory", "machine": timing.machine(), "results": results}, "\n".join(lines), given.json)
-    return 0
+        lines.append(f"{','.join(str(one[name]) for name in 'TBDH'):<20s}{one['dtype']:<9s}{memory}{times}")
+    return "\n".join(lines)
