@@ -12,15 +12,16 @@ from checks.html.elements import Markup, element, table
 from checks.html.page import Section, page
 from checks.pictures.scale import Scale
 
+SHOWN = 12  # missed bugs that are named
 KEY = (
-    "A cell holds the bug's error in units of what the estimate's own error and rounding allow; ✗: not caught; a dash: does not apply there. "
-    "Dark cells are errors far beyond what is allowed. frozen and shared are not the gradient: they reject the correct one too."
+    "A cell holds the bug's error in units of what the estimate's own error and rounding allow, the further beyond it the stronger its "
+    "colour; ✗: not caught; a dash: does not apply there. frozen and shared are not the gradient: they reject the correct one too."
 )
 
 
 def bugs_page(report: BugMatrix) -> str:
     headline, subject = str(report).split("\n\n")[:2]
-    excesses = [cell.excess for row in report.rows for cell in row.cells.values()]
+    excesses = [cell.excess for row in report.rows for name, cell in row.cells.items() if name not in NOT_GRADIENTS]
     scale = Scale.of([np.array(excesses, float)])
     rows = [_row(row, report.columns, scale) for row in report.rows]
     sections = [
@@ -40,8 +41,9 @@ def _missed(report: BugMatrix) -> Markup:
     for name in report.columns:
         missed = report.missed(name)
         is_gradient = "no" if name in NOT_GRADIENTS else "yes"
-        listed = element("td", ", ".join(missed[:12]) + (f" and {len(missed) - 12} more" if len(missed) > 12 else "") or "none", class_="words")
-        rows.append([name, is_gradient, str(len(missed)), listed])
+        more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
+        which = element("td", ", ".join(missed[:SHOWN]) + more or "none", class_="words")
+        rows.append([name, is_gradient, str(len(missed)), which])
     return table("Bugs that were planted and not caught", ("checker", "of the gradient?", "missed", "which"), rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from checks.commands.sweep import Swept, SweepReport
+from checks.commands.sweep import SweepReport, Swept
 from checks.html.elements import Markup, details, element, number, table
 from checks.html.page import Section, page
 from checks.html.steps import step_chart

@@ -35,7 +35,8 @@ def page(title: str, verdict: Verdict, headline: str, subject: str, sections: Se
         "header", element("h1", element("span", word, class_=f"verdict {verdict.value}"), " ", rest), element("p", subject)
     )
     first = [section.markup() for section in sections if section.first]
-    main = element("main", element("div", *first, class_="first"), *(each.markup() for each in sections if not each.first))
+    beside = [element("div", *first, class_="first")] if first else []
+    main = element("main", *beside, *(each.markup() for each in sections if not each.first))
     footer = element("footer", "Made by ", element("code", "lstm-check"), ". This page is one file and fetches nothing.")
     head = (
         '<meta charset="utf-8">'

@@ -20,20 +20,22 @@ def step_chart(title: str, curves: Sequence[Curve]) -> Scene:
     """One precision, one T."""
     series = [
         Series(
-            _name(curve), curve.steps, curve.rms_error, NUMBERS[curve.name], ring=curve.best,
+            _name(curve), curve.steps, curve.rms_error, NUMBERS[curve.name], ring=curve.best if curve.converges else None,
             titles=tuple(f"{_name(curve)}, step {x:.0e}: {y:.1e}" for x, y in zip(curve.steps, curve.rms_error, strict=True)),
         )
         for curve in curves
     ]  # fmt: skip
     says = "; ".join(_told(curve) for curve in curves) + "."
-    return Chart(title, says, "step size; rings: the best step", tuple(series), log_x=True).scene()
+    corners = _branches(curves[0]) if curves[0].converges else ("", "")
+    return Chart(title, says, "step size; ringed: the best", tuple(series), log_x=True, corners=corners).scene()
+
+
+def _branches(curve: Curve) -> tuple[str, str]:
+    return f"rounding, slope {_signed(curve.rounding_slope)}", f"truncation, slope {_signed(curve.truncation_slope)}"
 
 
 def _name(curve: Curve) -> str:
-    short = SHORT.get(curve.name, curve.name.removeprefix("per_timestep."))
-    slopes = [f"{words} {_signed(slope)}" for words, slope in (("rounding", curve.rounding_slope), ("truncation", curve.truncation_slope))
-              if not math.isnan(slope) and curve.converges]  # fmt: skip
-    return f"{short}: {', '.join(slopes)}" if slopes else short
+    return SHORT.get(curve.name, curve.name.removeprefix("per_timestep."))
 
 
 def _signed(slope: float) -> str:
@@ -41,4 +43,7 @@ def _signed(slope: float) -> str:
 
 
 def _told(curve: Curve) -> str:
-    return f"{_name(curve)}; best at step {curve.steps[curve.best]:.0e}, error {curve.rms_error[curve.best]:.1e}"
+    slopes = {"rounding": curve.rounding_slope, "truncation": curve.truncation_slope}
+    known = [f"{words} slope {_signed(slope)}" for words, slope in slopes.items() if not math.isnan(slope)]
+    best = f"best at step {curve.steps[curve.best]:.0e}, error {curve.rms_error[curve.best]:.1e}"
+    return f"{_name(curve)}: {', '.join([*known, best])}"

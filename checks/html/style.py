@@ -22,7 +22,7 @@ header p{color:var(--muted);font-size:.88rem;margin:.3em 0 0}
 .first>section>h2:first-child{margin-top:.2em}
 .first p,.first li{font-size:.93rem}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:10px 26px}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto;margin-bottom:.6em}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--muted);font-size:.85rem;padding-bottom:.3em}
 th[scope=row] .name{white-space:nowrap}

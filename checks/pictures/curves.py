@@ -42,6 +42,7 @@ class Chart:
     log_x: bool = False
     limits: tuple[tuple[float, str], ...] = ()
     notes: tuple[tuple[float, str], ...] = ()
+    corners: tuple[str, str] = ("", "")  # words at the lower left and the lower right, which a V leaves free
     floor: float = 0.0  # smaller values are drawn at it
 
     def scene(self) -> Scene:
@@ -54,6 +55,9 @@ class Chart:
         for series in self.series:
             shapes += self._drawn(series, across, up)
         shapes += self._notes(across, up)
+        left, right = self.corners
+        shapes += [Words("ink", LEFT + 6, TOP + HEIGHT - 7, left)] if left else []
+        shapes += [Words("ink", WIDTH - RIGHT - 4, TOP + HEIGHT - 7, right, "end")] if right else []
         shapes += [shape for number, series in enumerate(self.series) for shape in _legend(series, number, height - LEGEND * legend_rows)]
         return Scene(WIDTH, height, f"{self.title}. {self.says}", tuple(shapes))
 
