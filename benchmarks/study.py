@@ -21,14 +21,12 @@ from checks.verdict import Verdict
 from checks.verify import verify_candidate
 
 Row = dict[str, Any]
+OVERFLOW = "not finite"
 
 
 def judge(seed: int, number: int, planted: bool, structures: tuple[Structure, ...] = STRUCTURES) -> Row:
     """One case, drawn and verified as a file is."""
     drawn = study_cases.draw(seed, number, planted, structures)
-    candidate = understand(drawn.arrays, drawn.reading)
-    oracle = Oracle(candidate.case, seed=number)
-    report = verify_candidate(candidate, oracle)
     row = {
         "number": number,
         "planted": planted,
@@ -39,6 +37,14 @@ def judge(seed: int, number: int, planted: bool, structures: tuple[Structure, ..
         "dtype": drawn.dtype,
         "regime": drawn.regime,
         "method": drawn.method,
+    }
+    if not all(np.isfinite(array.astype(np.float64)).all() for array in drawn.arrays.values()):
+        # The candidate overflowed in its own precision: verify refuses the file, and names the array
+        return row | {"verdict": OVERFLOW, "confirmed": True, "arrays": {}, "tolerances": None}
+    candidate = understand(drawn.arrays, drawn.reading)
+    oracle = Oracle(candidate.case, seed=number)
+    report = verify_candidate(candidate, oracle)
+    row |= {
         "verdict": report.verdict.value,
         "confirmed": oracle.confirmation.confirmed,
         "arrays": dict(Counter(each.verdict.value for each in report.parameters)),
@@ -146,7 +152,7 @@ def _largest(rows: list[Row], dtype: str) -> float | None:
 
 def table(report: dict[str, Any]) -> str:
     about, rows = report["summary"], report["rows"]
-    verdicts = [verdict.value for verdict in (Verdict.AGREES, Verdict.INCONCLUSIVE, Verdict.DISAGREES)]
+    verdicts = [*(verdict.value for verdict in (Verdict.AGREES, Verdict.INCONCLUSIVE, Verdict.DISAGREES)), OVERFLOW]
     lines = [f"{about['correct']} correct gradients, {about['wrong']} with one of {about['bugs']} bugs planted; seed {report['seed']}", ""]
     for key, title in (("dtype", "precision"), ("regime", "values"), ("layout", "layout"), ("method", "computed by")):
         lines.append(f"{title:<24s}" + "".join(f"{verdict:>15s}" for verdict in verdicts) + "   correct / wrong")

@@ -124,7 +124,7 @@ def test_tolerance_is_far_below_any_bug():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "benchmarks: expected one of bptt; got 'nothing'"),
+        (["nothing"], f"benchmarks: expected one of {', '.join(command.BENCHMARKS)}; got 'nothing'"),
         (["bptt", "--dtype", "half"], "benchmarks bptt: argument --dtype: invalid choice: 'half'"),
         (["bptt", "--sizes", "1,2,3"], f"{SIZES} '1,2,3'"),
         (["bptt", "--sizes", "1,2,3,0"], f"{SIZES} '1,2,3,0'"),
