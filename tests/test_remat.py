@@ -30,7 +30,7 @@ def masks_of(network, rng):
     return tuple(found)
 
 
-@pytest.mark.parametrize(("k", "lengths"), [(3, False), (3, True), (7, False)])
+@pytest.mark.parametrize(("k", "lengths"), [(3, False), (2, True)])
 def test_the_cost_and_every_gradient_are_the_plain_ones(k, lengths, rng):
     drawn = draw(CASE, 3)
     options = drawn.options | {"masks": masks_of(drawn.network, rng)} | ({} if lengths else {"lengths": None})
@@ -123,13 +123,12 @@ def test_under_vmap_each_is_what_it_is_alone(rng):
                 assert np.abs(ours[number] - own).max() <= EQUAL * np.abs(own).max()
 
 
-@pytest.mark.parametrize("k", [False, 3])
-def test_a_training_step_with_donated_buffers(k):
+def test_a_training_step_with_donated_buffers():
     """The parameters' memory becomes the new parameters'; nothing is read from it after it was overwritten."""
     drawn = draw(SINGLE, 1)
 
     def train(network, inputs):
-        cost, d = lstm.loss_and_gradients(network, inputs, drawn.targets, remat=k, **drawn.options)
+        cost, d = lstm.loss_and_gradients(network, inputs, drawn.targets, **drawn.options)
         return cost, jax.tree.map(lambda w, d_w: w - 0.1 * d_w, network, d)
 
     with jax.enable_x64(True):
