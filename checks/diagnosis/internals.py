@@ -36,6 +36,7 @@ class Departure:
     wrong_timesteps: int
     of: int
     sentence: str
+    by_timestep: tuple[float, ...] = ()  # the largest error at each, in units of what rounding allows
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -85,11 +86,15 @@ def _disturbed(case: OracleCase, generator: np.random.Generator) -> OracleCase:
 
 
 def _departure(name: str, field: str, got: Any, right: Any, room: Any, direction: Any, valid: np.ndarray) -> Departure:
-    bad = (np.abs(got - right) > room) & valid[:, :, None]
+    off = np.abs(got - right)
+    bad = (off > room) & valid[:, :, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        units = np.where(valid[:, :, None], off / np.maximum(room, np.finfo(np.float64).tiny), 0).max(axis=(1, 2))
+    by_timestep = tuple(units.tolist())
     steps = np.flatnonzero(bad.any(axis=(1, 2)))
     total = len(bad)
     if not len(steps):
-        return Departure(name, None, (), 0, total, f"{name}, {WORDS[field]}: right at every timestep.")
+        return Departure(name, None, (), 0, total, f"{name}, {WORDS[field]}: right at every timestep.", by_timestep)
     backward_in_time = not direction.reversed
     first = int(steps[-1] if backward_in_time else steps[0])
     start, before = (total - 1, first + 1) if backward_in_time else (0, first - 1)
@@ -97,7 +102,7 @@ def _departure(name: str, field: str, got: Any, right: Any, room: Any, direction
     walk = f"walking {'back' if backward_in_time else 'forward, as a reversed layer does,'} from t = {start}"
     where = f"it is right to t = {before} and first departs at t = {first}" if first != start else "it is wrong from the start"
     which = f", in gate{'s' if len(gates) > 1 else ''} {listed(gates)}" if gates else _units(bad[first])
-    return Departure(name, first, gates, len(steps), total, f"{name}, {WORDS[field]}: {walk} {where}{which}.")
+    return Departure(name, first, gates, len(steps), total, f"{name}, {WORDS[field]}: {walk} {where}{which}.", by_timestep)
 
 
 def _gates(bad: np.ndarray, layer: lstm.Layer) -> tuple[str, ...]:

@@ -36,6 +36,16 @@ def _claim(claim: dict[str, Any]) -> Markup:
     return element("div", *parts, class_="cause")
 
 
+def inside_blocks(said: dict[str, Any]) -> list[Markup]:
+    """Where the gradients inside the network, if they were given, first depart."""
+    inside = said.get("inside") or []
+    wrong = [each["sentence"] for each in inside if each["timestep"] is not None]
+    if wrong:
+        return [element("p", element("strong", "Inside the network:")), listing(wrong)]
+    words = "Inside the network, all gradients given are right at every timestep: look at what is made of them."
+    return [element("p", words)] if inside else []
+
+
 def known_blocks(said: dict[str, Any]) -> list[Markup]:
     """Where it is wrong, whatever the cause."""
     known = said.get("known") or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checks.html.compared import of_file
-from checks.html.diagnosis import cause_blocks, known_blocks, probe_blocks
+from checks.html.diagnosis import cause_blocks, inside_blocks, known_blocks, probe_blocks
 from checks.html.elements import Markup, element, listing, number, pairs, table, text
 from checks.html.heat_figures import HeatFigure, heat_figures, heat_maps
 from checks.html.page import Section, page
@@ -55,8 +55,10 @@ def _diagnosis(report: VerifyReport, said: dict[str, Any]) -> list[Markup]:
         return [element("p", "The forward pass is another function, so its gradient is too, and no gradient was judged."), *guess]
     if not report.confirmation.confirmed:
         return [element("p", report.confirmation.sentence)]
+    if not report.examined:
+        return [element("p", report.not_examined())]
     if report.verdict is Verdict.DISAGREES:
-        return [*cause_blocks(said), *known_blocks(said)]
+        return [*cause_blocks(said), *inside_blocks(said), *known_blocks(said)]
     unseen = (said.get("probe") or {}).get("unseen") or {}
     hidden = f"; {len(unseen)} bugs of the catalogue would stay unseen on this input" if unseen else ""
     return [element("p", f"No error in {len(report.judged)} gradients, each entry within what rounding allows{hidden}.")]

@@ -21,6 +21,7 @@ from lstm.levels import apart, directions
 FLOOR = 1e-2  # of errors in units of the tolerance: all below is as good as equal
 MOST_ROWS = 14  # of the table beside the verdict
 MOST_LEVELS = 4
+MOST_SERIES = 6  # of one chart: as many as there are colours, dashes and marks
 
 
 def gate_table(report: VerifyReport) -> Markup:
@@ -49,29 +50,47 @@ def _cell(judgement: Judgement | None, scale: Scale) -> Markup:
 
 
 def departure_chart(figures: Sequence[HeatFigure], report: VerifyReport) -> Scene | None:
-    """The inputs' gradient by timestep: walking back, everything is right until a mistake first has an effect."""
+    """Error by timestep, of the gradients inside the network that are given and of the inputs' gradient.
+
+    Walking back from the last timestep everything is right until a mistake first has an effect.
+    """
+    found = _inside_by_timestep(report) | _inputs_by_timestep(figures, report)
+    if not found:
+        return None
+    series, first, wrong_ones = [], -1, 0
+    for kind, (name, largest) in enumerate(found.items()):
+        t = np.arange(len(largest))
+        titles = tuple(f"{name}, t = {k}: {value:.2g}" for k, value in zip(t, largest, strict=True))
+        series.append(Series(name, t, largest, kind, titles=titles))
+        wrong = np.flatnonzero(largest > 1)
+        if len(wrong):
+            first, wrong_ones = max(first, int(wrong[-1])), max(wrong_ones, len(wrong))
+    last = len(next(iter(found.values()))) - 1
+    says = f"Right at all {last + 1} timesteps."
+    notes: tuple[tuple[float, str], ...] = ()
+    if wrong_ones:
+        where = "wrong from the last timestep on" if first == last else f"first departs at t = {first}"
+        says, notes = f"Walking back from t = {last}: {where}; wrong at {wrong_ones} of {last + 1} timesteps.", ((first, where),)
+    title = "Error by timestep / what rounding allows"
+    return Chart(title, says, "timestep", tuple(series), limits=((1.0, "rounding"),), notes=notes, floor=FLOOR).scene()
+
+
+def _inputs_by_timestep(figures: Sequence[HeatFigure], report: VerifyReport) -> dict[str, np.ndarray]:
     figure = next((one for one in figures if one.name == "inputs"), None)
     if figure is None:
-        return None
+        return {}
     order = report.candidate.reading.order
     others = tuple(axis for axis, letter in enumerate(order) if letter != "T")
-    largest = np.where(np.isnan(figure.compared.units), 0.0, figure.compared.units).max(axis=others)
-    t = np.arange(len(largest))
-    wrong = largest > 1
-    parts = [(0, "within rounding", ~wrong), (1, "wrong", wrong)]
-    series = [
-        Series(name, t[of], largest[of], kind, titles=tuple(f"t = {k}: {largest[k]:.2g}" for k in t[of]), joined=False)
-        for kind, name, of in parts
-        if of.any()
-    ]
-    says = f"Right at all {len(t)} timesteps."
-    notes: tuple[tuple[float, str], ...] = ()
-    if wrong.any():
-        first = int(t[wrong][-1])
-        where = "wrong from the last timestep on" if first == len(t) - 1 else f"first departs at t = {first}"
-        says, notes = f"Walking back from t = {len(t) - 1}: {where}; wrong at {wrong.sum()} of {len(t)} timesteps.", ((first, where),)
-    title = "The inputs' gradient: error / what rounding allows"
-    return Chart(title, says, "timestep", tuple(series), limits=((1.0, "rounding"),), notes=notes, floor=FLOOR).scene()
+    units = figure.compared.units
+    return {"inputs": np.where(np.isnan(units), 0.0, units).max(axis=others)}
+
+
+def _inside_by_timestep(report: VerifyReport) -> dict[str, np.ndarray]:
+    """Of directions that run forward: others depart the other way round, as the words say."""
+    if report.examination is None or report.forward_verdict is Verdict.DISAGREES:
+        return {}
+    given = [one for one in report.examination.departures if one.by_timestep and not one.name.endswith("_reverse")]
+    return {one.name: np.nan_to_num(np.array(one.by_timestep), nan=0.0, posinf=np.inf) for one in given[: MOST_SERIES - 1]}
 
 
 def time_charts(report: VerifyReport) -> list[Scene]:

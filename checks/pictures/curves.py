@@ -66,7 +66,7 @@ class Chart:
         y = np.concatenate([np.maximum(series.y, self.floor) for series in self.series] + [[height for height, _ in self.limits]])
         y = y[np.isfinite(y) & (y > 0)]
         low, high = (float(y.min()), float(y.max())) if len(y) else (0.1, 1.0)
-        bottom, top = math.floor(math.log10(low) - 0.1), math.ceil(math.log10(high) + 0.1)
+        bottom, top = math.floor(math.log10(low) - (0.6 if any(self.corners) else 0.1)), math.ceil(math.log10(high) + 0.1)
         first, last = float(x.min()), float(x.max())
         room = 0.25 if not self.log_x else 0.0
         return (first - room, last + room) if not self.log_x else (first / 1.3, last * 1.3), (10.0**bottom, 10.0**top)

@@ -94,7 +94,7 @@ class VerifyReport:
         if self.forward:
             parts.append(self._forward_paragraph())
         if self.judged:
-            found = [self._not_examined()] if not self.examined else []
+            found = [self.not_examined()] if not self.examined else []
             if self.examination is not None:
                 with np.errstate(over="ignore", invalid="ignore"):  # a gradient may be 1e300, and its square explains nothing
                     found = self.examination.sections()
@@ -102,7 +102,7 @@ class VerifyReport:
         parts += [_filled(f"Oracle: {self.confirmation.sentence}"), self._ledger()]
         return "\n\n".join(parts)
 
-    def _not_examined(self) -> str:
+    def not_examined(self) -> str:
         wrong = any(each.verdict is Verdict.DISAGREES for each in self.parameters)
         cause = ", and which of them explains what is wrong" if wrong else ""
         return _filled(
