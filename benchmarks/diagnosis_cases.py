@@ -34,12 +34,12 @@ class Probe:
 
 
 def random_probe(rng: np.random.Generator, dtype: str = "float64", **fixed: Any) -> Probe:
-    """Sizes from 2 up: with one unit, one sequence or one output, a row is an array and a reordering a transpose."""
+    """Sizes from 3 up: below, a random reordering is now and then a transpose or a reversal, and a row an array."""
     loss = KINDS[int(rng.integers(len(KINDS)))]
     drawn: dict[str, Any] = {
-        "timesteps": int(rng.integers(3, 11)), "batch": int(rng.integers(2, 6)), "inputs": int(rng.integers(2, 8)),
-        "hidden": int(rng.integers(2, 8)), "layers": int(rng.integers(1, 3)), "lengths": bool(rng.integers(2)),
-        "outputs": int(rng.integers(2, 7)), "loss": loss, "reduction": str(rng.choice(["mean", "sum"])), "seed": int(rng.integers(2**31)),
+        "timesteps": int(rng.integers(4, 11)), "batch": int(rng.integers(3, 6)), "inputs": int(rng.integers(3, 8)),
+        "hidden": int(rng.integers(3, 8)), "layers": int(rng.integers(1, 3)), "lengths": bool(rng.integers(2)),
+        "outputs": int(rng.integers(3, 7)), "loss": loss, "reduction": str(rng.choice(["mean", "sum"])), "seed": int(rng.integers(2**31)),
     }  # fmt: skip
     if rng.random() < 0.3:
         drawn["inputs"] = drawn["hidden"]

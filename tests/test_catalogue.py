@@ -105,7 +105,7 @@ def test_bugs_are_not_planted_in_variants(rng):
     peepholes = dataclasses.replace(layer, peepholes=rng.normal(size=(3, 4)))
     relu = dataclasses.replace(layer, activations=lstm.Activations(output="identity"))
     coupled = lstm.Layer(w_x=layer.w_x[:, :12], w_h=layer.w_h[:, :12], b=layer.b[:12])
-    for variant in (peepholes, relu, coupled, lstm.Reversed(layer)):
+    for variant in (peepholes, relu, coupled, lstm.Reversed(relu)):
         with pytest.raises(lstm.BadInput, match=r"^layers\[1\]: expected a standard lstm\.Layer, .*; got another variant$"):
             Case.of_upstream((layer, variant), probe.inputs)
 

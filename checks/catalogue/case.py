@@ -16,6 +16,7 @@ import numpy as np
 import lstm
 from checks.problem import Problem
 from lstm import BadInput, Layer, Network, Readout, State
+from lstm.levels import apart, directions, output_size
 
 GATES = len(lstm.GATES)
 
@@ -25,9 +26,10 @@ class Case:
     """One backward pass to be run, of a cost or of upstream gradients. Make it by `of_cost`, `of_upstream` or `of_problem`.
 
     Attributes:
-        layers: lowest first.
+        layers: lowest first; of a level with two directions, the forward one and then the reverse one.
         inputs: (T, B, D); past a sequence's length anything may stand.
         initial_state: a `State` per layer.
+        levels: the network's own levels, in which a layer may be `lstm.Reversed` or one of an `lstm.Bidirectional` pair.
         lengths: (B,) integers, or None where every timestep counts.
         readout, targets, loss, reduction: of a cost, as for `lstm.loss_and_gradients`; targets None otherwise.
         d_outputs, d_final_state: upstream gradients, (T, B, R) and a `State` per layer; None for a cost.
@@ -36,6 +38,7 @@ class Case:
     layers: tuple[Layer, ...]
     inputs: np.ndarray
     initial_state: tuple[State, ...]
+    levels: tuple[Any, ...]
     lengths: np.ndarray | None = None
     readout: Readout | None = None
     targets: np.ndarray | None = None
@@ -56,11 +59,12 @@ class Case:
         lengths: Any = None,
     ) -> Case:
         """Arguments as for `lstm.loss_and_gradients`, which checks them."""
-        layers = _standard(network.layers)
+        levels = _float64(_standard(network.layers))
         return Case(
-            layers=_float64(layers),
+            layers=layers_of(levels),
+            levels=levels,
             inputs=_float64(inputs),
-            initial_state=_states(layers, initial_state, np.shape(inputs)[1]),
+            initial_state=_states(levels, initial_state, np.shape(inputs)[1]),
             lengths=None if lengths is None else np.asarray(lengths),
             readout=_float64(network.readout),
             targets=_float64(targets),
@@ -79,16 +83,17 @@ class Case:
         lengths: Any = None,
     ) -> Case:
         """Arguments as for `lstm.forward` and `lstm.backward`, which check them."""
-        layers = _standard((layers,) if isinstance(layers, Layer) else layers)
+        levels = _float64(_standard((layers,) if isinstance(layers, Layer) else layers))
         timesteps, batch, _ = np.shape(inputs)
-        no_gradient = np.zeros((timesteps, batch, np.shape(layers[-1].w_h)[0]))
+        no_gradient = np.zeros((timesteps, batch, output_size(levels[-1])))
         return Case(
-            layers=_float64(layers),
+            layers=layers_of(levels),
+            levels=levels,
             inputs=_float64(inputs),
-            initial_state=_states(layers, initial_state, batch),
+            initial_state=_states(levels, initial_state, batch),
             lengths=None if lengths is None else np.asarray(lengths),
             d_outputs=no_gradient if d_outputs is None else _float64(d_outputs),
-            d_final_state=_states(layers, d_final_state, batch),
+            d_final_state=_states(levels, d_final_state, batch),
         )
 
     @staticmethod
@@ -121,7 +126,7 @@ class Case:
     def sizes(self) -> dict[str, int]:
         """T, B, D, H (of the top layer), K (of a cost, else 0), and N, the number of timesteps that count."""
         timesteps, batch, features = self.inputs.shape
-        outputs = self.layers[-1].w_h.shape[0] if self.readout is None else self.readout.w.shape[1]
+        outputs = output_size(self.levels[-1]) if self.readout is None else self.readout.w.shape[1]
         counted = timesteps * batch if self.lengths is None else int(self.lengths.sum())
         hidden = self.layers[-1].hidden_size
         return {"T": timesteps, "B": batch, "D": features, "H": hidden, "K": outputs if self.is_cost else 0, "N": counted}
@@ -150,10 +155,16 @@ class Run:
     c_previous: np.ndarray  # (T, B, H)   c_{t-1}
     h_previous: np.ndarray  # (T, B, R)
     valid: np.ndarray  # (T, B, 1)   does this timestep count?
+    order: np.ndarray | None = None  # (T, B)  of a reversed layer: which timestep of the inputs each of its own is
 
     @property
     def outputs(self) -> np.ndarray:
-        return np.where(self.valid, self.h, 0)
+        """In the inputs' order of time."""
+        return self.turned(np.where(self.valid, self.h, 0))
+
+    def turned(self, array: np.ndarray) -> np.ndarray:
+        """The inputs' order of time <-> the layer's own: each sequence's valid prefix flipped."""
+        return array if self.order is None else np.take_along_axis(array, self.order[:, :, None], axis=0)
 
     @functools.cached_property
     def ends(self) -> np.ndarray:
@@ -166,12 +177,22 @@ def run_layers(case: Case, lengths: np.ndarray | None) -> tuple[Run, ...]:
     """Equations (1) to (5) and (26), layer after layer."""
     valid = valid_steps(case, lengths)
     below = np.where(valid, case.inputs, 0)
-    runs = []
-    for layer, state in zip(case.layers, case.initial_state, strict=True):
-        run = _run_layer(layer, below, state, valid)
-        runs.append(run)
-        below = run.outputs
+    runs: list[Run] = []
+    states = iter(case.initial_state)
+    for level in case.levels:
+        found = [_run_layer(each.layer, below, next(states), valid, each.reversed) for each in directions(level)]
+        runs += found
+        below = np.concatenate([run.outputs for run in found], axis=-1)
     return tuple(runs)
+
+
+def top_outputs(case: Case, runs: tuple[Run, ...]) -> np.ndarray:
+    """(T, B, R), or (T, B, 2R) for two directions."""
+    return np.concatenate([run.outputs for run in runs[-len(directions(case.levels[-1])) :]], axis=-1)
+
+
+def layers_of(levels: Any) -> tuple[Layer, ...]:
+    return tuple(direction.layer for level in levels for direction in directions(level))
 
 
 def valid_steps(case: Case, lengths: np.ndarray | None) -> np.ndarray:
@@ -182,8 +203,13 @@ def valid_steps(case: Case, lengths: np.ndarray | None) -> np.ndarray:
     return (np.arange(timesteps)[:, None] < lengths)[:, :, None]
 
 
-def _run_layer(layer: Layer, inputs: np.ndarray, state: State, valid: np.ndarray) -> Run:
+def _run_layer(layer: Layer, inputs: np.ndarray, state: State, valid: np.ndarray, is_reversed: bool) -> Run:
     timesteps = len(inputs)
+    order = None
+    if is_reversed:
+        times = np.arange(timesteps)[:, None]
+        order = np.where(valid[:, :, 0], valid.sum(axis=0)[:, 0] - 1 - times, times)
+        inputs = np.take_along_axis(inputs, order[:, :, None], axis=0)
     z = inputs @ layer.w_x + layer.b
     gates = np.empty_like(z)
     h, c = np.empty((timesteps + 1, *state.h.shape)), np.empty((timesteps + 1, *state.c.shape))
@@ -196,7 +222,7 @@ def _run_layer(layer: Layer, inputs: np.ndarray, state: State, valid: np.ndarray
         new_h = o * np.tanh(new_c)  # (5)
         c[t + 1] = np.where(valid[t], new_c, c[t])  # (26)
         h[t + 1] = np.where(valid[t], new_h, h[t])
-    return Run(layer, inputs, z, gates, c=c[1:], h=h[1:], c_previous=c[:-1], h_previous=h[:-1], valid=valid)
+    return Run(layer, inputs, z, gates, c=c[1:], h=h[1:], c_previous=c[:-1], h_previous=h[:-1], valid=valid, order=order)
 
 
 def activated(z: np.ndarray) -> np.ndarray:
@@ -217,24 +243,31 @@ def blocks(array: np.ndarray) -> list[np.ndarray]:
     return [array[..., q * hidden : (q + 1) * hidden] for q in range(GATES)]
 
 
-def _standard(layers: Any) -> tuple[Layer, ...]:
-    """Bugs are planted in stacks of standard layers, forward in time."""
-    for level, layer in enumerate(layers):
-        extras = () if not isinstance(layer, Layer) else (layer.peepholes, layer.projection, layer.clip)
-        if not extras or any(e is not None for e in extras) or layer.coupled or layer.activations != lstm.Activations():
-            raise BadInput(f"layers[{level}]: expected a standard lstm.Layer, in which bugs can be planted; got another variant")
-    return tuple(layers)
+def _standard(levels: Any) -> tuple[Any, ...]:
+    """Bugs are planted in stacks of standard layers, of either direction or both."""
+    for number, level in enumerate(levels):
+        known = isinstance(level, (Layer, lstm.Reversed, lstm.Bidirectional))
+        if not known or not all(_is_standard(direction.layer) for direction in directions(level)):
+            raise BadInput(f"layers[{number}]: expected a standard lstm.Layer, in which bugs can be planted; got another variant")
+    return tuple(levels)
 
 
-def _states(layers: tuple[Layer, ...], given: Any, batch: int) -> tuple[State, ...]:
+def _is_standard(layer: Layer) -> bool:
+    extras = (layer.peepholes, layer.projection, layer.clip)
+    return all(extra is None for extra in extras) and not layer.coupled and layer.activations == lstm.Activations()
+
+
+def _states(levels: tuple[Any, ...], given: Any, batch: int) -> tuple[State, ...]:
     """One `State` per layer; zeros where None stands."""
-    given = (given,) if isinstance(given, State) else given
+    given = (given,) if isinstance(given, (State, lstm.Bidirectional)) else given
     states = []
-    for layer, state in zip(layers, (None,) * len(layers) if given is None else given, strict=True):
-        shapes = {"h": (batch, np.shape(layer.w_h)[0]), "c": (batch, layer.hidden_size)}
-        fields = {name: getattr(state, name, None) for name in shapes}
-        filled = {name: np.zeros(shapes[name]) if value is None else _float64(value) for name, value in fields.items()}
-        states.append(State(**filled))
+    for level, of_level in zip(levels, (None,) * len(levels) if given is None else given, strict=True):
+        for direction, state in zip(directions(level), apart(level, of_level), strict=True):
+            layer = direction.layer
+            shapes = {"h": (batch, np.shape(layer.w_h)[0]), "c": (batch, layer.hidden_size)}
+            fields = {name: getattr(state, name, None) for name in shapes}
+            filled = {name: np.zeros(shapes[name]) if value is None else _float64(value) for name, value in fields.items()}
+            states.append(State(**filled))
     return tuple(states)
 
 

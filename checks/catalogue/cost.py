@@ -195,7 +195,7 @@ def clipped_in_loop(limit: float) -> Bug:
 def weight_decay(rate: float) -> Bug:
     def modifier(value: Any, case: Case) -> Any:
         is_cost = isinstance(value, CostGradients)
-        field, weights = ("network", Network(case.layers, case.readout)) if is_cost else ("layers", case.layers)
+        field, weights = ("network", Network(case.levels, case.readout)) if is_cost else ("layers", case.levels)
         return dataclasses.replace(value, **{field: jax.tree.map(lambda d, w: d + rate * w, getattr(value, field), weights)})
 
     return Bug(

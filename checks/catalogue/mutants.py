@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from checks.catalogue.case import Case, Run, blocks, run_layers, valid_steps
+from checks.catalogue.case import Case, Run, blocks, run_layers, top_outputs, valid_steps
 from lstm import CostGradients, Gradients, Layer, Network, Readout, State
+from lstm.levels import directions, together, together_as_layers
 
 # value, where (a `Case`, `CostSite`, `LayerSite` or `Step`) -> the value that the bug makes of it
 Modifier = Callable[[Any, Any], Any]
@@ -102,23 +103,28 @@ def gradients(case: Case, bugs: Iterable[Mutation] = ()) -> Any:
     lengths = terms("lengths", case.lengths, case)
     runs = case.runs if lengths is case.lengths else run_layers(case, lengths)
     if case.is_cost:
-        d_outputs, d_readout = _cost_backward(CostSite(case, runs[-1].outputs), lengths, terms)
+        d_outputs, d_readout = _cost_backward(CostSite(case, top_outputs(case, runs)), lengths, terms)
         d_final_state = tuple(State(h=np.zeros_like(s.h), c=np.zeros_like(s.c)) for s in case.initial_state)
     else:
         assert case.d_outputs is not None
         assert case.d_final_state is not None
         d_outputs, d_final_state = case.d_outputs, terms("d_final_state", case.d_final_state, case)
-    d_layers: list[Layer] = []
-    d_states: list[State] = []
-    for run, d_state in reversed(list(zip(runs, d_final_state, strict=True))):
-        d_layer, d_outputs, d_initial_state = layer_backward(LayerSite(case, run, d_state), d_outputs, terms)
-        d_layers.insert(0, d_layer)
-        d_states.insert(0, d_initial_state)
+    d_levels: list[Any] = []
+    d_states: list[Any] = []
+    remaining = list(zip(runs, d_final_state, strict=True))
+    for level in reversed(case.levels):
+        count = len(directions(level))
+        of_level, remaining = remaining[-count:], remaining[:-count]
+        parts = np.split(d_outputs, np.cumsum([run.h.shape[-1] for run, _ in of_level])[:-1], axis=-1)
+        found = [layer_backward(LayerSite(case, *one), part, terms) for one, part in zip(of_level, parts, strict=True)]
+        d_outputs = np.sum([each[1] for each in found], axis=0)
+        d_levels.insert(0, together_as_layers(level, [each[0] for each in found]))
+        d_states.insert(0, together(level, [each[2] for each in found]))
     if case.is_cost:
-        network = Network(layers=tuple(d_layers), readout=d_readout)
+        network = Network(layers=tuple(d_levels), readout=d_readout)
         result: Any = CostGradients(network=network, inputs=d_outputs, initial_state=tuple(d_states))
     else:
-        result = Gradients(layers=tuple(d_layers), inputs=d_outputs, initial_state=tuple(d_states))
+        result = Gradients(layers=tuple(d_levels), inputs=d_outputs, initial_state=tuple(d_states))
     return terms("gradients", result, case)
 
 
@@ -139,7 +145,7 @@ def _cost_backward(at: CostSite, lengths: np.ndarray | None, terms: Terms) -> tu
 def layer_backward(at: LayerSite, d_outputs: np.ndarray, terms: Terms) -> tuple[Layer, np.ndarray, State]:
     """Upstream gradient on the outputs (T, B, R) -> the gradients of the layer, of its inputs and of its initial state."""
     run = at.run
-    upstream = terms("upstream", np.where(run.valid, d_outputs, 0), at)  # (27)
+    upstream = terms("upstream", np.where(run.valid, run.turned(d_outputs), 0), at)  # (27)
     window = terms("window", None, at)
     order = terms("order", range(len(run.inputs) - 1, -1, -1), at)
     h, c = _by_age(at.d_final_state.h, window), _by_age(at.d_final_state.c, window)
@@ -160,7 +166,7 @@ def layer_backward(at: LayerSite, d_outputs: np.ndarray, terms: Terms) -> tuple[
         b=terms("b", terms("b_d_z", d_z, at).sum(axis=(0, 1)), at),  # (18)
     )
     d_inputs = terms("inputs", terms("inputs_d_z", d_z, at) @ at.layer.w_x.T, at)  # (19)
-    return d_layer, d_inputs, terms("initial_state", d_initial, at)  # (20)
+    return d_layer, run.turned(d_inputs), terms("initial_state", d_initial, at)  # (20)
 
 
 def cell_backward(s: Step, terms: Terms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

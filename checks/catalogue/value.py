@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue.case import Case, run_layers, valid_steps
+from checks.catalogue.case import Case, run_layers, top_outputs, valid_steps
 from checks.catalogue.mutants import CostSite
 from lstm import CostGradients
 
 
 def cost(case: Case) -> float:
     """Equations (6), (7) and (22) or (24), of a case that is a cost."""
-    at = CostSite(case, run_layers(case, case.lengths)[-1].outputs)
+    at = CostSite(case, top_outputs(case, run_layers(case, case.lengths)))
     if case.loss == "squared_error":
         losses = ((at.y - at.targets) ** 2).sum(axis=-1)  # (22)
     else:
@@ -26,6 +26,7 @@ def cost(case: Case) -> float:
 
 
 def at(case: Case, parameters: CostGradients) -> Case:
-    """The same case with other weights, inputs and initial states."""
-    changes: dict[str, Any] = {"layers": parameters.network.layers, "readout": parameters.network.readout}
+    """The same case with other weights, inputs and initial states; of layers forward in time."""
+    network = parameters.network
+    changes: dict[str, Any] = {"layers": network.layers, "levels": network.layers, "readout": network.readout}
     return dataclasses.replace(case, **changes, inputs=parameters.inputs, initial_state=parameters.initial_state)

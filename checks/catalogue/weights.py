@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from checks.catalogue.bug import (
@@ -27,11 +28,14 @@ from lstm import CostGradients, Layer, State
 def each_layer(change: Callable[[Layer], Layer]) -> Any:
     """A modifier of all the gradients that changes every layer's."""
 
+    def is_layer(node: Any) -> bool:
+        return isinstance(node, Layer)
+
     def modifier(gradients: Any, _: Case) -> Any:
         if isinstance(gradients, CostGradients):
-            layers = tuple(map(change, gradients.network.layers))
+            layers = jax.tree.map(change, gradients.network.layers, is_leaf=is_layer)
             return dataclasses.replace(gradients, network=dataclasses.replace(gradients.network, layers=layers))
-        return dataclasses.replace(gradients, layers=tuple(map(change, gradients.layers)))
+        return dataclasses.replace(gradients, layers=jax.tree.map(change, gradients.layers, is_leaf=is_layer))
 
     return modifier
 

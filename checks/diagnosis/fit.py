@@ -1,6 +1,7 @@
 """Which mistake, or which two, give exactly this wrong gradient?
 
-Tried in the order of simplicity: one bug of the catalogue; one mistake in single arrays; then two mistakes. Whatever makes the
+Tried in the order of simplicity: one bug of the catalogue; one mistake in single arrays; one bug in a single layer or
+direction; then two mistakes. Whatever makes the
 candidate's numbers, to rounding and in every array given, is named; if several do, all of them are, since nothing that
 was given tells them apart. If none does, nothing is named.
 """
@@ -26,6 +27,7 @@ LEAST_EXCESS = 30.0
 # 10^-9: how likely chance alone may make an error of this size in these entries fit, over the thousands of hypotheses tried
 LEAST_EVIDENCE = 9.0
 SIGN_FLIPPED = next(bug for bug in BUGS if bug.name == "sign-flipped")
+MOST_LAYERS = 6
 NEAR, SHOWN_NEAR = 0.5, 3  # near misses: the share of the error that they explain at least, and how many are listed
 
 
@@ -80,7 +82,7 @@ class _Fit:
         if withheld:
             return Fitted((), (), 0, 0, withheld)
         self._plant_all()
-        for level in (self._one_bug, self._one_array_kind, self._two):
+        for level in (self._one_bug, self._one_array_kind, self._one_layer, self._two):
             found = level()
             if found:
                 claims = {each.name: Explained(each.causes, 1.0) for each in found}
@@ -132,6 +134,14 @@ class _Fit:
 
     def _one_array_kind(self) -> list[Hypothesis]:
         return self._of_arrays(1)
+
+    def _one_layer(self) -> list[Hypothesis]:
+        """A bug in one layer or direction only. Not tried beyond a number of layers where that would take long."""
+        if self.planted is None or len(self.planted.case.layers) > MOST_LAYERS:
+            return []
+        vectors = ((bug, self._plant((bug,))) for bug in self.planted.in_one_layer)
+        found = [Hypothesis((Cause.of_bug(bug),), v) for bug, v in vectors if v is not None and self.observation.fits(v)]
+        return [each for each in found if self._conclusive(each.vector)]
 
     def _of_arrays(self, count: int) -> list[Hypothesis]:
         o = self.observation

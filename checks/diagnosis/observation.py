@@ -11,6 +11,7 @@ import numpy as np
 import lstm
 from checks.diagnosis.arrangement import Arrangement
 
+MOST = 0.9
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -116,12 +117,26 @@ class Observation:
         return self.worst_by_block(self.excess) > 1
 
     def room(self, vector: np.ndarray) -> np.ndarray:
-        """What rounding may do to a wrong gradient: as much, in units of each array's largest entry, as to the right one."""
+        """What rounding may do to a wrong gradient: as much, in units of each array's largest entry, as to the right one.
+
+        And to each entry as much, in units of its own size, as to most right ones: the right entry may be an exact 0, past the end
+        of a sequence, for which nothing is allowed.
+        """
         if not self.names:
             return self.allowed
         largest = np.maximum.reduceat(np.abs(vector), self._starts)
         growth = np.where(self._largest > 0, np.maximum(largest / np.maximum(self._largest, TINY), 1), 1)
-        return self.allowed * np.repeat(growth, self._sizes)
+        return np.maximum(self.allowed * np.repeat(growth, self._sizes), self._relative * np.abs(vector))
+
+    @functools.cached_property
+    def _relative(self) -> np.ndarray:
+        """(P,) what most entries of the same array are allowed, in units of their size."""
+        found = np.zeros(len(self.expected))
+        for where in self.slices.values():
+            size = np.abs(self.expected[where])
+            if (size > 0).any():
+                found[where] = np.quantile(self.allowed[where][size > 0] / size[size > 0], MOST)
+        return found
 
     @functools.cached_property
     def _sizes(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
@@ -10,10 +11,15 @@ import jax
 import numpy as np
 
 import lstm
-from checks.catalogue import BUGS, FAMILIES, Bug, Case, bugs_for
-from checks.catalogue.mutants import gradients
+from checks.catalogue import BUGS, FAMILIES, Bug, Case, Family, bugs_for
+from checks.catalogue.mutants import TERMS, Modifier, gradients
 from checks.diagnosis.arrangement import Arrangement
+from lstm.levels import directions
 
+# The places that a layer's own backward pass has, where a modifier can see which layer it is in
+OF_LAYERS = set(TERMS) - {
+    "lengths", "counted", "step_weights", "d_y", "readout_outputs", "readout_d_y", "d_final_state", "gradients"
+}  # fmt: skip
 KEPT = 4096  # gradients that are remembered, as long as they take no more than this many numbers in all:
 MOST_NUMBERS = 60_000_000
 # Timesteps for which every length of truncation is tried; beyond, those that people choose
@@ -43,6 +49,15 @@ class Planted:
         alone = [bug for bug in BUGS if bug.applies(self.case)]
         members = [_members(family, self.case) for family in FAMILIES]
         return (*alone, *itertools.chain.from_iterable(members))
+
+    @functools.cached_property
+    def in_one_layer(self) -> tuple[Bug, ...]:
+        """The bugs of the layers' own backward pass in one layer, or one direction, only: code that was written twice."""
+        if len(self.case.layers) < 2:
+            return ()
+        names = [f"layer {number}{direction.name}" for number, level in enumerate(self.case.levels) for direction in directions(level)]
+        own = [bug for bug in self.bugs if set(bug.modifies) <= OF_LAYERS]
+        return tuple(_restricted(bug, number, name) for number, name in enumerate(names) for bug in own)
 
     def arrays(self, bugs: Sequence[Bug]) -> dict[str, np.ndarray] | None:
         """The gradients with these bugs, by name; None where they do not fit the shapes or give numbers that are not finite."""
@@ -81,7 +96,20 @@ class Planted:
         return arrays
 
 
-def _members(family, case: Case) -> list[Bug]:
+def _restricted(bug: Bug, number: int, name: str) -> Bug:
+    """The bug where ``number`` counts the layer, the two directions of a level one by one."""
+
+    def only_there(modifier: Modifier) -> Modifier:
+        return lambda value, at: modifier(value, at) if at.run is at.case.runs[number] else value
+
+    where = name.replace(" ", "-").replace(".", "-")
+    return dataclasses.replace(
+        bug, name=f"{bug.name}.in-{where}", title=f"{bug.title}, in {name} only",
+        modifies={place: only_there(modifier) for place, modifier in bug.modifies.items()},
+    )  # fmt: skip
+
+
+def _members(family: Family, case: Case) -> list[Bug]:
     """Of a family whose parameter is a number of timesteps, only usual ones."""
     if not family.name.endswith("-k-steps"):
         return family.members(case)

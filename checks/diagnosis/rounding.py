@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import ml_dtypes
 import numpy as np
 
 import lstm
@@ -27,7 +28,7 @@ def rounding_of(case: Case, bugs: Sequence[Bug] = (), dtype: Any = np.float64) -
     n = case.sizes
     contraction = max(max(np.shape(leaf)) for leaf in jax.tree.leaves((case.layers, case.readout)))
     roundings = len(case.layers) * 2 * n["T"] * (contraction + OTHER_OPERATIONS) + n["T"] * n["B"]
-    factor = ROUNDED * LAMBDA * np.sqrt(roundings) * float(np.finfo(dtype).eps) / 2
+    factor = ROUNDED * LAMBDA * np.sqrt(roundings) * float(ml_dtypes.finfo(dtype).eps) / 2
     return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(_magnitudes(case, bugs))]
 
 
