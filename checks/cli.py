@@ -16,6 +16,7 @@ from checks.commands.arguments import add_json, add_pictures, positive, seed
 from checks.commands.bugs_arguments import add_bugs_command
 from checks.commands.files import add_file_commands
 from checks.commands.processes import is_first
+from checks.terminal import show
 from lstm import LOSSES, BadInput
 
 
@@ -53,9 +54,10 @@ def _add_demo(commands: Any) -> None:
 
 def _run_demo(arguments: argparse.Namespace) -> Any:
     from checks.commands.demo import DemoOptions, demo
+    from checks.exhaustive.progress import Progress
 
     chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
-    return demo(DemoOptions(**chosen))
+    return demo(DemoOptions(**chosen), Progress(what="estimates") if sys.stderr.isatty() else None)
 
 
 def _add_sweep(commands: Any) -> None:
@@ -111,7 +113,7 @@ def _show(report: Any, arguments: argparse.Namespace) -> None:
     if not is_first():
         return
     if arguments.json != "-":
-        print(report)
+        show(report)
     for flag, written in OUTPUTS.items():
         path = getattr(arguments, flag, None)
         if path is None:

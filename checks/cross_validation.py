@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,12 @@ class Reference:
 
 
 def cross_validate(
-    problem: Cost, *, gradients: Any = None, readings: tuple[str, ...] = READINGS, candidate: str = "hand_bptt"
+    problem: Cost,
+    *,
+    gradients: Any = None,
+    readings: tuple[str, ...] = READINGS,
+    candidate: str = "hand_bptt",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Compare a hand-written gradient with every estimate of the same gradient.
 
@@ -62,6 +68,7 @@ def cross_validate(
         gradients: the gradient under test, a pytree like the parameters; default what ``problem.gradients`` computes.
         readings: which readings of approach 2 to run; ``()`` for none. ``replayed`` and ``untied`` take O(T²) steps.
         candidate: the name that the report gives to the gradient under test.
+        progress: called with the number of estimates finished and the number in all.
 
     Returns:
         A `Report`; print it. Its verdict says whether everything that should agree does.
@@ -72,10 +79,15 @@ def cross_validate(
     if gradients is None and problem.gradients is not None:
         gradients = problem.gradients(problem.parameters)
         leaves_like(problem, gradients)  # a function that returns nothing gave no gradient to compare
+    told = progress or (lambda finished, total: None)
+    told(0, 3 + len(readings))
     estimates = three_ways(problem)
     reference = choose_reference(problem, estimates)
+    told(3, 3 + len(readings))
     if isinstance(problem, Problem):
-        estimates += [per_timestep(problem, reading) for reading in readings]
+        for number, reading in enumerate(readings, 4):
+            estimates.append(per_timestep(problem, reading))
+            told(number, 3 + len(readings))
     elif tuple(readings) not in ((), READINGS):
         raise BadInput("readings: expected a checks.Problem, which has a step; a plain function of the weights has no timesteps")
     rows = [] if gradients is None else [_row_of_candidate(problem, candidate, gradients, reference)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -45,10 +46,10 @@ def question_problem(options: DemoOptions) -> Problem:
     return problem
 
 
-def demo(options: DemoOptions) -> Report:
+def demo(options: DemoOptions, progress: Callable[[int, int], None] | None = None) -> Report:
     """Cross-validate the question's network and answer the question."""
     problem = question_problem(options)
-    report = cross_validate(problem)
+    report = cross_validate(problem, progress=progress)
     network = {
         "T": options.timesteps,
         "B": options.batch,
