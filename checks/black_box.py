@@ -19,7 +19,7 @@ SECONDS_BEFORE_PROGRESS = 2.0
 
 
 def black_box_differences(problem: Cost, *, step: float | None = None) -> Estimate:
-    """As `full_sequence`, one evaluation at a time. Evaluations: 4 P, and 18 for the noise and the sanity checks."""
+    """As `full_sequence`, one evaluation at a time. Evaluations: 4 P, and 34 for the noise and the sanity checks."""
     step = default_step(problem.dtype) if step is None else step
     positive_step(step)
     flat = problem.flat

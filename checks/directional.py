@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from checks.estimate import flatten
-from checks.perturbation import default_step, extrapolate, noise_of_values
+from checks.perturbation import DEVIATIONS, default_step, extrapolate, noise_of_values, noise_offsets
 from checks.problem import Cost
 
 
@@ -33,7 +33,7 @@ class Directional:
 
 
 def directional_checks(problem: Cost, gradient: Any, *, directions: int = 3, seed: int = 0) -> list[Directional]:
-    """Compare a gradient with central differences of the cost along random directions. Evaluations: 16 + 4 each."""
+    """Compare a gradient with central differences of the cost along random directions. Evaluations: 32 + 4 each."""
     flat = problem.flat
     generator = np.random.default_rng(seed)
     step = default_step(problem.dtype)
@@ -49,11 +49,10 @@ def directional_checks(problem: Cost, gradient: Any, *, directions: int = 3, see
                 return float(along(flat, v, flat.dtype.type(s)))
 
             if number == 0:
-                spacing = np.sqrt(np.finfo(flat.dtype).eps)
-                noise = noise_of_values(np.array([cost(k * spacing) for k in range(16)]), flat.dtype)
+                noise = noise_of_values(np.array([cost(offset) for offset in noise_offsets(flat.dtype)]), flat.dtype)
             at_step, at_double = (np.array((cost(s) - cost(-s)) / (2 * s)) for s in (step, 2 * step))
             value, error = extrapolate(at_step, at_double, noise / (np.sqrt(2) * step))
             # The rounding of the points themselves: each entry is placed to ε |w|, and costs g times that
             placed = np.finfo(flat.dtype).eps * np.linalg.norm(flatten(gradient) * np.abs(flat)) / step
-            found.append(Directional(float(value), float(error + 4 * placed), float(flatten(gradient).astype(np.float64) @ v)))
+            found.append(Directional(float(value), float(error + DEVIATIONS * placed), float(flatten(gradient).astype(np.float64) @ v)))
     return found

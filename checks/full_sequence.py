@@ -33,7 +33,7 @@ def full_sequence(problem: Cost, *, step: float | None = None, memory: int = DEF
 
     Returns:
         An `Estimate` with an error estimate for each entry (truncation and rounding). Cell steps: 4 T P, and
-        16 T to measure the cost's own rounding.
+        32 T to measure the cost's own rounding.
     """
     step = default_step(only_cost(problem).dtype) if step is None else step
     differences = differencer(problem, memory)

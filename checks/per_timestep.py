@@ -33,7 +33,7 @@ def per_timestep(problem: Problem, reading: str, *, step: float | None = None, m
     """Approach 2 in one reading, at ``step`` and twice ``step``, extrapolated as in `full_sequence`.
 
     Cell steps: 4 T P for ``shared`` and ``paired``; 4 T P + T for ``frozen``; 2 T (T + 1) P for
-    ``replayed``; 2 T (T + 1) P + T for ``untied``. All but ``shared`` take 16 T more to measure the cost's own rounding.
+    ``replayed``; 2 T (T + 1) P + T for ``untied``. All but ``shared`` take 32 T more to measure the cost's own rounding.
     """
     differences = differencer(problem, reading, memory=memory)
     step = default_step(problem.dtype) if step is None else step

@@ -21,7 +21,8 @@ from lstm import BadInput
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes for the perturbed copies of one chunk
 
-NOISE_SAMPLES = 16  # evaluations of the cost by which its rounding is measured
+NOISE_SAMPLES = 32  # evaluations of the cost by which its rounding is measured
+DEVIATIONS = 8  # of rounding, that an error estimate claims
 
 # (plus parameters, minus parameters, constants) -> what the two passes differ by
 Delta = Callable[[Any, Any, Any], Any]
@@ -104,41 +105,47 @@ def extrapolate(at_step: np.ndarray, at_double: np.ndarray, noise_of_value: Any)
 
     D(s) = g + a s² + O(s⁴), so (4 D(s) - D(2s)) / 3 = g + O(s⁴), and |D(2s) - D(s)| / 3 is the term removed: more than
     what is left, as long as the series converges. To it is added what rounding does: ``noise_of_value`` is the standard
-    deviation of D(s); that of the extrapolated value is √((4/3)² + (1/6)²) = 1.35 times that, and 4 deviations are claimed.
+    deviation of D(s); that of the extrapolated value is √((4/3)² + (1/6)²) = 1.35 times that. 8 deviations are claimed: with
+    the deviation itself known to a quarter, not one in a million entries lies outside, so that no gradient is refused by chance.
     """
     value = (4 * at_step - at_double) / 3
-    return value, np.abs(at_double - at_step) / 3 + 4 * 1.35 * noise_of_value
+    return value, np.abs(at_double - at_step) / 3 + DEVIATIONS * 1.35 * noise_of_value
+
+
+def noise_offsets(dtype: Any, samples: int = NOISE_SAMPLES, step: float | None = None) -> np.ndarray:
+    """(samples,): evenly spaced over all that the differences reach, twice the step to either side.
+
+    Rounding errors at points much closer together than the steps are much alike, in a sum over many timesteps most of all: what
+    they have in common would not be seen, and it differs at the ends of a step.
+    """
+    reach = 2 * (default_step(dtype) if step is None else step)
+    return np.linspace(-reach, reach, samples)
 
 
 def noise_points(problem: Cost, samples: int = NOISE_SAMPLES, seed: int = 0) -> np.ndarray:
-    """(samples, P): closely spaced points along a line through the parameters, all of which move."""
+    """(samples, P): points along a line through the parameters, on which all move, together about as far as one in a difference."""
     generator = np.random.default_rng(seed)
-    direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size)
-    # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
-    offsets = np.arange(samples) * np.sqrt(float(np.finfo(problem.dtype).eps))
+    direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size) / np.sqrt(problem.size)
+    offsets = noise_offsets(problem.dtype, samples)
     flat = problem.flat
     return (flat + offsets[:, None] * direction * np.maximum(1, np.abs(flat))).astype(flat.dtype)
 
 
 def noise_of_values(costs: np.ndarray, dtype: Any) -> float:
-    """The standard deviation of the rounding error in a smooth function's values at `noise_points`.
+    """The standard deviation of the rounding error in a smooth function's values at evenly spaced points (`noise_offsets`).
 
-    Moré and Wild, "Estimating computational noise" (SIAM J. Sci. Comput. 33, 2011): a smooth function's k-th differences
-    vanish like spacing^k, and what remains is noise: its variance is the mean square of the k-th differences times
-    (k!)² / (2k)!. Never below the rounding of the result itself, ε |C| / √12.
+    What a polynomial of degree 8 cannot follow over so short a stretch is noise: the residual of the least-squares fit, its
+    degrees of freedom counted. Never below the rounding of the result itself, ε |C| / √12.
     """
+    costs = np.asarray(costs, np.float64)
     if not np.isfinite(costs).all():
         return float("nan")  # the cost overflows: no claim
-    estimates = []
-    differences = costs
-    factor = 1.0
-    for order in range(1, 7):
-        differences = np.diff(differences)
-        factor *= order / (2 * (2 * order - 1))  # (k!)² / (2k)!
-        if order >= 4:
-            estimates.append(np.sqrt(factor * np.mean(differences**2)))
-    rounding_of_result = float(np.finfo(dtype).eps) * float(np.abs(costs).max()) / np.sqrt(12)
-    return float(max(np.median(estimates), rounding_of_result))
+    degree = min(8, len(costs) // 2 - 1)
+    basis = np.polynomial.chebyshev.chebvander(np.linspace(-1, 1, len(costs)), degree)
+    values = costs - costs[len(costs) // 2]  # exact, so near are they: the fit's own rounding is small against theirs
+    residual = values - basis @ np.linalg.lstsq(basis, values, rcond=None)[0]
+    deviation = np.sqrt((residual**2).sum() / (len(costs) - degree - 1))
+    return float(max(deviation, float(np.finfo(dtype).eps) * float(np.abs(costs).max()) / np.sqrt(12)))
 
 
 def cost_noise(problem: Cost) -> float:

@@ -12,7 +12,7 @@ import pytest
 import checks
 
 T, P = 5, 3
-NOISE = 16  # evaluations of the whole cost, by which the difference estimators measure its rounding
+NOISE = 32  # evaluations of the whole cost, by which the difference estimators measure its rounding
 COUNTS: collections.Counter[str] = collections.Counter()
 
 
@@ -107,7 +107,7 @@ def test_of_forward_mode():
 
 
 def test_of_a_black_box():
-    """Evaluations: four for each weight, 16 for the noise, two to see that it repeats itself."""
+    """Evaluations: four for each weight, 32 for the noise, two to see that it repeats itself."""
     calls = []
 
     def loss(w):

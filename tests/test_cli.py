@@ -53,9 +53,9 @@ def test_python_m_checks_demo_writes_json_to_stdout_alone():
     steps = {estimate["name"]: estimate["cell_steps"] for estimate in report["estimates"]}
     T, P = 4, 2 * 12 + 3 * 12 + 12 + 3 * 2 + 2
     assert steps["complex_step"] == T * P
-    assert steps["full_sequence"] == steps["per_timestep.paired"] == 4 * T * P + 16 * T
+    assert steps["full_sequence"] == steps["per_timestep.paired"] == 4 * T * P + 32 * T
     assert steps["per_timestep.shared"] == 4 * T * P
-    assert steps["per_timestep.replayed"] == 2 * T * (T + 1) * P + 16 * T
+    assert steps["per_timestep.replayed"] == 2 * T * (T + 1) * P + 32 * T
     for question in ("Which approach is the derivative?", "where does 1/T go?", "less noisy?", "less in memory?"):
         assert question in report["answer"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from checks.exhaustive.entries import Entries
 from checks.exhaustive.evaluator import Evaluator, Unit
 from checks.exhaustive.saved import Saved
-from checks.perturbation import noise_of_values
+from checks.perturbation import noise_of_values, noise_offsets
 from checks.problem import Cost
 
 EVALUATIONS = 4  # plus and minus a step, plus and minus twice the step
@@ -111,12 +111,12 @@ class _Work:
                     yield number, costs.sum(axis=1, keepdims=True) if self.scale.shape[1] == 1 else costs
 
     def _noise(self) -> float:
-        """The standard deviation of the rounding error in these costs, from closely spaced points along a few entries.
+        """The standard deviation of the rounding error in these costs, from points along a few entries, as far as the steps reach.
 
         The largest of the few: an entry with little influence leaves most roundings as they are.
         """
         chosen = np.linspace(0, len(self.entries) - 1, NOISE_ENTRIES).round().astype(int)
-        offsets = np.arange(NOISE_POINTS) * np.sqrt(float(np.finfo(self.amounts.dtype).eps))
+        offsets = noise_offsets(self.amounts.dtype, NOISE_POINTS, self.step)
         amounts = (offsets[None, :, None] * self.scale[chosen][:, None]).reshape(-1, self.scale.shape[1])
         chosen = np.repeat(chosen, NOISE_POINTS)
         size = EVALUATIONS * self.each

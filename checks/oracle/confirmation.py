@@ -13,7 +13,7 @@ import lstm
 from checks.estimate import flatten, max_relative_error
 from checks.exhaustive import exhaustive as exhaustive_differences
 from checks.oracle.cost import Data, cost, gradient, moved_cost
-from checks.perturbation import default_step, extrapolate, noise_of_values
+from checks.perturbation import default_step, extrapolate, noise_of_values, noise_offsets
 from checks.problem import Cost
 
 MOST_ENTRIES, FEWEST_ENTRIES = 48, 6
@@ -124,9 +124,9 @@ def differences_at(
     flat = flatten(parameters)
     step = default_step(flat.dtype)
     generator = np.random.default_rng(0)
-    line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) * np.maximum(1, np.abs(flat))
-    # Spacing √ε: fourth differences of a smooth cost are then about ε², far under its rounding
-    offsets = np.arange(samples) * np.sqrt(float(np.finfo(flat.dtype).eps))
+    line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) / np.sqrt(flat.size)
+    line *= np.maximum(1, np.abs(flat))
+    offsets = noise_offsets(flat.dtype, samples)
     with jax.enable_x64(True):
         on_device = jnp.asarray(flat), jnp.asarray(line)
         like, data = jax.tree.map(jnp.asarray, (parameters, data))
@@ -145,6 +145,5 @@ def differences_at(
         at_double = np.array([difference(index, 2 * step) for index in entries])
     noise = noise_of_values(np.array(along), flat.dtype)
     deviation = noise / (np.sqrt(2) * step * np.maximum(1, np.abs(flat[entries])))
-    # Of all the entries drawn not one may fall outside by chance, and the deviation itself is an estimate: twice the claim, and
-    # more where there are fewer samples, by as much as they are less certain
-    return extrapolate(at_step, at_double, 2 * np.sqrt(NOISE_SAMPLES / samples) * deviation)
+    # The fewer the samples, the less certain the deviation, and the more is claimed
+    return extrapolate(at_step, at_double, np.sqrt(NOISE_SAMPLES / samples) * deviation)
