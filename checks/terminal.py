@@ -42,7 +42,7 @@ def painted(text: str) -> str:
     for pattern in (HEADINGS, QUESTIONS):
         text = pattern.sub(lambda found: f"{BOLD}{found[0]}{RESET}", text)
     for pattern, colour in WORDS:
-        text = pattern.sub(lambda found, colour=colour: f"{colour}{found[0]}{RESET}", text)
+        text = pattern.sub(rf"{colour}\1{RESET}", text)
     return text
 
 
