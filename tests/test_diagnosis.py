@@ -15,7 +15,10 @@ from benchmarks import diagnosis as study
 from benchmarks.diagnosis_cases import CORRUPTIONS, corrupted, probe_of, random_probe
 from checks.catalogue import named
 from checks.catalogue.cost import clipped_by_norm, clipped_elementwise, clipped_in_loop, temperature, weight_decay
+from checks.diagnosis.fit import LEAST_EVIDENCE, LEAST_EXCESS
+from checks.diagnosis.generic import WORDS
 from checks.diagnosis.observation import Observation
+from checks.diagnosis.pairs import MOST_PAIRS
 from checks.files.draw import ExportOptions
 from lstm.layouts import LAYOUTS
 
@@ -139,7 +142,7 @@ def test_a_bug_and_a_factor_on_single_arrays(upstream):
     got = dict(plant(upstream, "forget-gate-uses-new-c"))
     got["network.layers[0].b"] = 2 * got["network.layers[0].b"]
     found = diagnose(upstream, got)
-    assert "bias-doubled + forget-gate-uses-new-c" in found.names
+    assert found.names == ("bias-doubled + forget-gate-uses-new-c",)
     got = dict(plant(upstream, "forget-gate-uses-new-c"))
     got["inputs"] = -got["inputs"]
     (name,) = diagnose(upstream, got).names
@@ -165,3 +168,12 @@ def test_text_fits_a_terminal_and_names_equation_and_fix(upstream):
     assert "Breaks equation (9) of" in text
     assert "Fix: Add what the later timestep sent back" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_page_of_the_diagnosis_names_every_kind_and_its_own_numbers():
+    page = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    for kind in WORDS:
+        assert f"`{kind}`" in page, kind
+    assert f"less than {LEAST_EXCESS:.0f} times what rounding may do" in page
+    assert f"at most {MOST_PAIRS} are" in page
+    assert f"10⁻{'⁰¹²³⁴⁵⁶⁷⁸⁹'[int(LEAST_EVIDENCE)]}" in page

@@ -17,7 +17,7 @@ from checks.catalogue import BUGS, Bug
 from checks.catalogue.cost import clipped_in_loop, largest_gate_gradient, scaled, temperature
 from checks.diagnosis.cause import Cause, Hypothesis
 from checks.diagnosis.fitted import Afterwards, Make, searched
-from checks.diagnosis.generic import cause_of, explanations, factors_of
+from checks.diagnosis.generic import cause_of, explanations, factors_of, in_words
 from checks.diagnosis.observation import Observation
 from checks.diagnosis.pairs import pairs
 from checks.diagnosis.planted import Planted
@@ -153,7 +153,9 @@ class _Fit:
         if self.planted is not None:
             fitting, self.pairs_tried = pairs(self.observation, self.planted, self.bugs, self.vectors)
             found += [each for each in fitting if self._conclusive(each.vector)]
-        return found
+        # "the bias is doubled" and "2 times, in the array of the biases" are one mistake: the catalogue's words say more
+        known = [each for each in found if not any(cause.name.startswith("array-") for cause in each.causes)]
+        return known or found
 
     def _bug_and_more(self) -> list[Hypothesis]:
         """A bug of the catalogue, then a factor on some arrays, clipping or weight decay."""
@@ -195,7 +197,6 @@ def _factor_cause(name: str, value: float, arrays: list[str], of: tuple[str, ...
     if len(arrays) == len(of):
         return Cause.of_bug(SIGN_FLIPPED if value == -1 else scaled(name))
     return Cause(
-        f"array-times-{name}",
-        f"{', '.join(arrays)}: multiplied by {value:.6g} ({name.replace('-over-', '/')})", "(7)", "right direction, wrong length",
-        "Match the loss: a mean divides by the number of timesteps that count, once; a sum does not.",
+        f"array-times-{name}", f"{', '.join(arrays)}: {in_words(name, value)} times what it should be", "(7)",
+        "right direction, wrong length", "Match the loss: a mean divides by the number of timesteps that count, once; a sum does not.",
     )  # fmt: skip

@@ -24,6 +24,11 @@ def factors_of(sizes: Mapping[str, int]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value != 1}
 
 
+def in_words(name: str, value: float) -> str:
+    """2 is 2; 4 may be B, and 0.25 then is 1/B."""
+    return f"{value:.6g}" if name in ("half", "2", "minus-1") else f"{value:.6g} ({name.upper().replace('-OVER-', '/')})"
+
+
 def explanations(observation: Observation, factors: Mapping[str, float]) -> list[tuple[Kind, ...]]:
     """Sets of kinds, each of which explains every wrong array to rounding; the smallest sets, one kind or two."""
     right = observation.arrays(observation.expected)
@@ -165,7 +170,7 @@ def cause_of(kind: Kind, observation: Observation, factors: Mapping[str, float],
             arrays += [name] if kind in fitting else []
     title, equation, effect, fix = WORDS[kind[0]]
     detail = ", ".join(kind[1]) if kind[0] == "gates" else kind[-1]
-    factor = f"{factors[kind[1]]:.6g} ({kind[1].replace('-over-', '/')})" if kind[0] == "times" else ""
+    factor = in_words(kind[1], factors[kind[1]]) if kind[0] == "times" else ""
     listed = ", ".join(arrays) if len(arrays) <= 4 else f"{', '.join(arrays[:3])} and {len(arrays) - 3} more"
     name = "-".join(["array", *kind]).replace(" ", "-")
     return Cause(name, title.format(arrays=listed, detail=detail, factor=factor), equation, effect, fix)
