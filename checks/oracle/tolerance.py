@@ -17,7 +17,8 @@ What is added where, as standard deviations:
 
     a sum of m products, none over time  √(m/3) u (√Σ p² + |Σ p|)   partial sums in an order that the values know nothing of
     an activation's value                u (sigmoid), 2 u |a| (others)
-    its derivative a (1 - a), 1 - a²     2 u, absolutely: computed from the rounded a, so saturation keeps this error
+    its derivative a (1 - a)             2 u, absolutely: computed from the rounded a, so saturation keeps this error
+    its derivative 1 - a²                4 u, absolutely: twice what a is off by
     c_t                                  u (|f c| + |i g| + |c|)
     δ_t                                  4 u |δ|                     a product of five factors
     dc_t                                 4 u (|dc_t| + |dc_{t+1}|)
