@@ -23,6 +23,9 @@ What is added where, as standard deviations:
     δ_t                                  4 u |δ|                     a product of five factors
     dc_t                                 4 u (|dc_t| + |dc_{t+1}|)
 
+What a function is off by depends on its argument alone, so where a unit is as saturated at every timestep its errors are all
+alike: in every other run they have one sign for each unit, not one for each timestep.
+
 Few samples leave the standard deviation of one entry uncertain. The error of entry (r, c) is a sum of x_r δ_c, so variances
 look like (row) x (column); each entry gets at least the product of its row's and its column's means over the mean of all.
 
