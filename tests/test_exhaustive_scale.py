@@ -25,6 +25,21 @@ def found_by(result):
         return file["found"], int(file["devices"])
 
 
+class Stop(Exception):
+    pass
+
+
+def stop_halfway(seen):
+    """A report of progress that notes it, and ends the run in the middle."""
+
+    def report(finished, total):
+        seen.append(finished)
+        if finished > total / 2:
+            raise Stop
+
+    return report
+
+
 def test_four_devices_find_the_same_bits(undisturbed, tmp_path):
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     exhaustive_run.finish(exhaustive_run.start(tmp_path / "four.npz", environment=environment))
@@ -33,14 +48,17 @@ def test_four_devices_find_the_same_bits(undisturbed, tmp_path):
     np.testing.assert_array_equal(found, undisturbed)
 
 
-def test_two_processes_find_the_same_bits(undisturbed, tmp_path):
-    """Over the loopback address; each has a device, and each ends with everything. The first keeps the file for both."""
+def test_two_processes_find_the_same_bits(undisturbed, tmp_path, monkeypatch):
+    """Over the loopback address; each has a device, and each ends with everything. The first alone keeps the file, and goes on from it."""
+    monkeypatch.setattr(saved, "SECONDS", 0.0)
+    with pytest.raises(Stop):
+        exhaustive_run.estimate(resume=tmp_path / "kept.npz", progress=stop_halfway([]))
     with socket.socket() as any_free:
         any_free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{any_free.getsockname()[1]}"
     begun = [
-        exhaustive_run.start(tmp_path / f"{n}.npz", "--coordinator", address, "--process-id", n, "--resume", tmp_path / "kept.npz")
-        for n in (0, 1)
+        exhaustive_run.start(tmp_path / f"{n}.npz", "--coordinator", address, "--process-id", n, *resume)
+        for n, resume in enumerate([("--resume", tmp_path / "kept.npz"), ()])
     ]
     for number, process in enumerate(begun):
         exhaustive_run.finish(process)
@@ -58,21 +76,11 @@ def test_killed_and_resumed_ends_with_the_same_file(undisturbed, tmp_path):
     assert kept == (tmp_path / "undisturbed.npz").read_bytes()
 
 
-class Stop(Exception):
-    pass
-
-
 def test_finished_units_are_not_run_again(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setattr(saved, "SECONDS", 0.0)
     seen = []
-
-    def stop_halfway(finished, total):
-        seen.append(finished)
-        if finished > total / 2:
-            raise Stop
-
     with pytest.raises(Stop):
-        exhaustive_run.estimate(resume=tmp_path / "kept.npz", progress=stop_halfway)
+        exhaustive_run.estimate(resume=tmp_path / "kept.npz", progress=stop_halfway(seen))
     first = list(seen)
     seen.clear()
     found = exhaustive_run.estimate(resume=tmp_path / "kept.npz", progress=lambda finished, total: seen.append(finished))
