@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html.parser
+import re
 
 import numpy as np
 from verify_cases import Arrays, check, golden, oracle_of
@@ -12,6 +13,8 @@ from checks.html import page_of
 from checks.verify.report import VerifyReport
 
 TIMESTEPS, HIDDEN, DEPARTS = 6, 5, 2
+FETCHING = re.compile(r"https?:|//[a-z]|url\(|@import|\bfetch\(|XMLHttpRequest|import\(", re.IGNORECASE)
+ALLOWED = ("http://www.w3.org/2000/svg",)  # a name, not an address that is fetched
 
 
 @functools.cache
@@ -78,3 +81,23 @@ class Seen(html.parser.HTMLParser):
     @property
     def text(self) -> str:
         return " ".join(self.texts["body"][0].split())
+
+
+def problems(text: str) -> list[str]:
+    """What every page must not have."""
+    seen = Seen(text)
+    found = [f"svg without a label: {one}" for one in seen.all("svg") if not (one.get("aria-label") and one.get("role") == "img")]
+    found += [f"th without scope: {one}" for one in seen.all("th") if one.get("scope") not in ("row", "col")]
+    found += ["a table without a caption"] * (len(seen.all("table")) - len(seen.all("caption")))
+    found += ["a table without headings of columns"] * (len(seen.all("table")) - len(seen.all("thead")))
+    identities = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    found += [f"id used twice: {one}" for one in set(identities) if identities.count(one) > 1]
+    bare = text
+    for allowed in ALLOWED:
+        bare = bare.replace(allowed, "")
+    found += [f"fetches: {one}" for one in FETCHING.findall(bare)]
+    for name in ("src", "href", "srcset", "action", "data"):
+        found += [f"{tag} {name}" for tag, attributes in seen.tags if name in attributes and attributes[name] != "data:,"]
+    if len(seen.all("h1")) != 1 or len(seen.all("html")) != 1 or seen.all("html")[0].get("lang") != "en":
+        found.append("no single heading, or no language")
+    return found

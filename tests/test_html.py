@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from html_pages import DEPARTS, HIDDEN, Seen, page, reports
+from html_pages import DEPARTS, HIDDEN, Seen, page, problems, reports
 
 from checks import cli
 from checks.html import pictures_of
@@ -18,28 +18,6 @@ from checks.pictures.layouts import of_weight
 from checks.verdict import Verdict
 
 PAGES = ("right", "wrong", "no gradients", "another forward", "huge")
-FETCHING = re.compile(r"https?:|//[a-z]|url\(|@import|\bfetch\(|XMLHttpRequest|import\(", re.IGNORECASE)
-ALLOWED = ("http://www.w3.org/2000/svg",)  # a name, not an address that is fetched
-
-
-def problems(text: str) -> list[str]:
-    """What every page must not have."""
-    seen = Seen(text)
-    found = [f"svg without a label: {one}" for one in seen.all("svg") if not (one.get("aria-label") and one.get("role") == "img")]
-    found += [f"th without scope: {one}" for one in seen.all("th") if one.get("scope") not in ("row", "col")]
-    found += ["a table without a caption"] * (len(seen.all("table")) - len(seen.all("caption")))
-    found += ["a table without headings of columns"] * (len(seen.all("table")) - len(seen.all("thead")))
-    identities = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
-    found += [f"id used twice: {one}" for one in set(identities) if identities.count(one) > 1]
-    bare = text
-    for allowed in ALLOWED:
-        bare = bare.replace(allowed, "")
-    found += [f"fetches: {one}" for one in FETCHING.findall(bare)]
-    for name in ("src", "href", "srcset", "action", "data"):
-        found += [f"{tag} {name}" for tag, attributes in seen.tags if name in attributes and attributes[name] != "data:,"]
-    if len(seen.all("h1")) != 1 or len(seen.all("html")) != 1 or seen.all("html")[0].get("lang") != "en":
-        found.append("no single heading, or no language")
-    return found
 
 
 @pytest.mark.parametrize("name", PAGES)

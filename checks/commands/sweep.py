@@ -146,15 +146,15 @@ def run_sweep(options: SweepOptions, *, progress: Any = None) -> SweepReport:
 def _table(timesteps: int, dtype: str, curves: list[Swept]) -> str:
     steps = curves[0].curve.steps
     lines = [f"T = {timesteps}, {dtype}, steps {steps[0]:.0e} to {steps[-1]:.0e}"]
-    lines.append(f"{'scheme':<22}{'best':>7}{'error':>9}{'rounding':>10}{'truncation':>12}{'noise':>7}  dC/dw?")
-    lines.append(f"{'':<22}{'step':>7}{'there':>9}{'slope':>10}{'slope':>12}")
+    lines.append(f"{'scheme':<22}{'best':>7}{'error':>9}{'rounding':>10}{'truncation':>11}{'noise':>7}  dC/dw?")
+    lines.append(f"{'':<22}{'step':>7}{'there':>9}{'slope':>10}{'slope':>11}")
     lines.append("-" * WIDTH)
     for each in curves:
         curve = each.curve
         noise = "" if math.isnan(each.noise) else f"{each.noise:.2f}"
         lines.append(
             f"{curve.name:<22}{curve.steps[curve.best]:>7.0e}{curve.rms_error[curve.best]:>9.1e}{_slope(curve.rounding_slope):>10}"
-            f"{_slope(curve.truncation_slope):>12}{noise:>7}  {_is_gradient(each)}"
+            f"{_slope(curve.truncation_slope):>11}{noise:>7}  {_is_gradient(each)}"
         )
     return "\n".join(lines)
 

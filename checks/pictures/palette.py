@@ -26,7 +26,7 @@ class Style:
 # Of errors: two classes within rounding, five beyond it, and one where no finite tolerance is known
 WITHIN, BEYOND = 2, 5
 UNKNOWN = WITHIN + BEYOND
-_LIGHT = ("#eef2f6", "#cfdbe6", "#fdd49e", "#fba056", "#e4622a", "#b02a1a", "#5f0a14", "#ffffff")
+_LIGHT = ("#f3f6f9", "#d9e3ec", "#fdc67d", "#fba056", "#e4622a", "#b02a1a", "#5f0a14", "#ffffff")
 _DARK = ("#1f2730", "#33424f", "#7a3d10", "#b05314", "#df7522", "#f9a64a", "#ffe08a", "#000000")
 # dark marks on light classes and the reverse, for text within a cell
 _INK_LIGHT = ("#1b1f24", "#1b1f24", "#1b1f24", "#1b1f24", "#1b1f24", "#ffffff", "#ffffff", "#1b1f24")

@@ -1,0 +1,60 @@
+"""Colour where a person reads; elsewhere the text, byte for byte."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from html_pages import reports
+
+from checks.terminal import BOLD, GREEN, RED, RESET, YELLOW, is_coloured, painted, show
+
+ESCAPE = re.compile(r"\x1b\[\d+m")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.mark.parametrize(("name", "colour"), [("right", GREEN), ("wrong", RED), ("another forward", RED)])
+def test_a_terminal_gets_the_same_characters_in_colour(name, colour):
+    report = reports()[name]
+    stream = Terminal()
+    show(report, stream)
+    text = stream.getvalue()
+    assert ESCAPE.sub("", text) == f"{report}\n"
+    assert text.startswith(f"{BOLD}{colour}{report.verdict.value.upper()}{RESET}: ")
+    assert f"{BOLD}Oracle{RESET}:" in text
+    assert text.count(RESET) == len(ESCAPE.findall(text)) - text.count(RESET) - 1  # the verdict has two escapes
+
+
+def test_what_is_wrong_stands_out():
+    text = painted(str(reports()["wrong"]))
+    assert f"{RED}DISAGREES{RESET}" in text
+    assert f"{RED}f!{RESET}" in text
+    assert painted("INCONCLUSIVE: no.").startswith(f"{BOLD}{YELLOW}INCONCLUSIVE{RESET}")
+    assert painted("a layout: gate i\n") == "a layout: gate i\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "stream"),
+    [({"NO_COLOR": "1"}, Terminal()), ({"TERM": "dumb"}, Terminal()), ({}, io.StringIO()), ({"FORCE_COLOR": "1"}, io.StringIO())],
+)
+def test_everything_else_gets_plain_text(variables, stream, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    show(reports()["wrong"], stream)
+    assert stream.getvalue() == f"{reports()['wrong']}\n"
+
+
+def test_an_empty_no_color_is_none(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "")
+    assert is_coloured(Terminal())
