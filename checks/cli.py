@@ -57,7 +57,8 @@ def _run_demo(arguments: argparse.Namespace) -> Any:
     from checks.exhaustive.progress import Progress
 
     chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
-    return demo(DemoOptions(**chosen), Progress(what="estimates") if sys.stderr.isatty() else None)
+    told = {"progress": Progress(what="estimates")} if sys.stderr.isatty() else {}
+    return demo(DemoOptions(**chosen), **told)
 
 
 def _add_sweep(commands: Any) -> None:

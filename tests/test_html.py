@@ -159,6 +159,14 @@ def test_a_plot_that_cannot_be_is_refused_first(path, reason, capsys, tmp_path, 
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("others", [["--json", "a.html"], ["--plot", "a.svg", "--json", "./a.svg"]])
+def test_two_outputs_are_two_files(others, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["sweep", "--html", "a.html", *others]) == 2
+    assert "expected a file of its own; got " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_png_without_matplotlib_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as end:
