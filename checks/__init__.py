@@ -10,6 +10,7 @@ from checks.compare import Comparison as Comparison, compare as compare
 from checks.complex_step import complex_step as complex_step
 from checks.cross_validation import cross_validate as cross_validate
 from checks.diagnosis import Diagnosis as Diagnosis, diagnose as diagnose
+from checks.directional import Directional as Directional, directional_checks as directional_checks
 from checks.estimate import Estimate as Estimate, Status as Status
 from checks.exhaustive import exhaustive as exhaustive
 from checks.exhaustive.guarantee import Guarantee as Guarantee, sample_guarantee as sample_guarantee

@@ -189,6 +189,16 @@ def test_stays_within_the_memory_it_is_given():
     assert needed.temp_size_in_bytes > memory / 10  # the bound is used
 
 
+def test_random_directions_confirm_a_gradient_and_see_a_wrong_entry(rng):
+    """For networks too large for anything else: a few pairs of costs see an entry that is off by a thousandth of the largest."""
+    problem = single(rng)
+    gradient = problem.gradients(problem.parameters)
+    assert all(each.agrees for each in checks.directional_checks(problem, gradient))
+    wrong = flatten(gradient)
+    wrong[7] += 1e-3 * np.abs(wrong).max()
+    assert not any(each.agrees for each in checks.directional_checks(problem, problem.unflatten(wrong)))
+
+
 class TestSample:
     def test_draws_as_many_as_asked_and_others_with_another_seed(self, rng):
         problem = single(rng)
