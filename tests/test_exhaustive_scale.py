@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import lstm
+from checks import cli
 from checks.exhaustive import saved
 from checks.exhaustive.progress import Progress
 
@@ -139,3 +140,21 @@ def test_a_long_run_shows_rate_and_time_left():
     on_terminal = shown(Terminal(), [1.0, 2.0, 11.0, 12.0, 22.0, 23.0])
     assert on_terminal.count("\r") == 4
     assert on_terminal.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--process-id", "3"], "--coordinator: expected HOST:PORT beside --processes and --process-id; got none"),
+        (["--coordinator", "nohost", "--processes", "2", "--process-id", "0"], "--coordinator: expected HOST:PORT; got nohost"),
+        (["--coordinator", "h:1", "--processes", "2", "--process-id", "2"], "--process-id: expected an integer from 0 to 1; got 2"),
+    ],
+)
+def test_processes_that_cannot_meet_are_refused(options, message, capsys):
+    assert cli.main(["verify", "unread.npz", "--layout", "torch", "--exhaustive", *options]) == 2
+    assert capsys.readouterr().err == f"lstm-check verify: {message}\n"
+
+
+def test_resume_is_of_the_exhaustive_check(capsys):
+    assert cli.main(["verify", "unread.npz", "--layout", "torch", "--resume", "kept.npz"]) == 2
+    assert capsys.readouterr().err == "lstm-check verify: --resume: expected beside --exhaustive, whose work it keeps\n"
