@@ -94,6 +94,8 @@ def check_functions(problem: Any) -> None:
         _same_structure(state, new_state)
         loss = problem.loss(y, target)
         _scalar_or_batch(loss, problem.lengths)
+        if loss.dtype != problem.dtype:
+            raise BadInput(f"loss: expected {problem.dtype}, as the parameters have; got {loss.dtype} (nothing is cast silently)")
         if problem.lengths is not None:
             _batch_first(state, np.shape(problem.lengths))
         return loss

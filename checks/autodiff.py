@@ -7,7 +7,7 @@ import numpy as np
 
 from checks.arguments import described
 from checks.estimate import Estimate, flatten
-from checks.perturbation import DEFAULT_MEMORY, chunk_size, in_chunks, rounded_up
+from checks.perturbation import DEFAULT_MEMORY, bytes_of_pass, chunk_size, in_chunks, rounded_up
 from checks.problem import Cost, only_cost
 from lstm import BadInput
 
@@ -34,7 +34,7 @@ def autodiff(problem: Cost, *, mode: str = "reverse") -> Estimate:
 def _forward(problem: Cost) -> tuple[np.ndarray, int]:
     """One Jacobian-vector product per weight, in chunks; and how many were run."""
     size = problem.size
-    chunk = chunk_size(size, 2 * size * problem.dtype.itemsize, DEFAULT_MEMORY)
+    chunk = chunk_size(size, 2 * bytes_of_pass(problem), DEFAULT_MEMORY)
 
     def derivative(index):
         direction = (jax.numpy.arange(size) == index).astype(problem.dtype)

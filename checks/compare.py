@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from checks.arguments import FLOATS, numbers
-from checks.places import describe
+from checks.places import describe, gates_of_leaves
 from checks.problem import Cost
 from checks.verdict import Verdict
 from lstm import BadInput
@@ -29,6 +29,7 @@ class Comparison:
     expected: float
     got: float
     shape: tuple[int, ...]
+    gates: tuple[str, ...] = ()  # of an LSTM's array, in the order of its blocks
 
     @property
     def max_relative_error(self) -> float:
@@ -37,7 +38,7 @@ class Comparison:
     @property
     def place(self) -> str:
         """The worst entry as a person would say it: ``layers[0].w_h[f, unit 3, from h 7]``."""
-        return describe(self.name, self.worst_index, self.shape)
+        return describe(self.name, self.worst_index, self.shape, self.gates)
 
     def __str__(self) -> str:
         errors = f"{self.max_error:.1e} absolute, {self.max_relative_error:.1e} of the largest entry"
@@ -54,7 +55,9 @@ def compare(problem: Cost, candidate: Any, reference: Any, tolerance: list[Any])
         BadInput: if the candidate is not shaped like the parameters.
     """
     pairs = zip(problem.leaf_names, leaves_like(problem, candidate), jax.tree.leaves(reference), tolerance, strict=True)
-    return [_compare_array(name, got, np.asarray(expected), allowed) for name, got, expected, allowed in pairs]
+    compared = [_compare_array(name, got, np.asarray(expected), allowed) for name, got, expected, allowed in pairs]
+    gates = gates_of_leaves(problem.parameters)
+    return [dataclasses.replace(one, gates=of_leaf) for one, of_leaf in zip(compared, gates, strict=True)]
 
 
 def leaves_like(problem: Cost, gradients: Any) -> list[np.ndarray]:
@@ -108,6 +111,8 @@ def _judge(got: np.ndarray, expected: np.ndarray, allowed: float, beyond: bool, 
         return Verdict.INCONCLUSIVE, "the reference itself is not finite here: the cost overflows"
     if not np.isfinite(got).all():
         return Verdict.DISAGREES, "NaN or infinity where the gradient is finite"
+    if not np.isfinite(allowed):
+        return Verdict.INCONCLUSIVE, "no tolerance: the cost or its derivative overflows on the way"
     if beyond:
         return Verdict.DISAGREES, "differs by more than rounding and the estimates' own error allow"
     if scale > 0 and allowed > scale:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from checks.estimate import Estimate
-from checks.perturbation import DEFAULT_MEMORY, chunk_size, in_chunks, rounded_up
+from checks.perturbation import DEFAULT_MEMORY, bytes_of_pass, chunk_size, in_chunks, rounded_up
 from checks.problem import Cost, only_cost
 
 STEP = 1e-30
@@ -21,7 +21,7 @@ def complex_step(problem: Cost, *, memory: int = DEFAULT_MEMORY) -> Estimate:
     """The gradient to rounding error; no claim beyond that. Cell steps: T P, in complex arithmetic."""
     size = only_cost(problem).size
     flat = problem.flat
-    chunk = chunk_size(size, 64 * size, memory)
+    chunk = chunk_size(size, 4 * bytes_of_pass(problem), memory)
 
     def derivative(index):
         moved = jnp.asarray(flat) + 1j * jnp.where(jnp.arange(size) == index, STEP, 0).astype(flat.dtype)

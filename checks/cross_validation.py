@@ -42,6 +42,11 @@ WHY = {
 }
 
 
+NOT_ANALYTIC = "the cost is not analytic, so the complex step does not apply"
+INDISTINCT = "no reference: the complex step and jax.grad differ, by less than differences of the cost can tell"
+NONE_AGREES = "no reference: neither the complex step nor jax.grad agrees with differences of the cost; is it differentiable here?"
+
+
 @dataclasses.dataclass(frozen=True)
 class Reference:
     """The gradient that the others are measured against, float64."""
@@ -77,7 +82,7 @@ def cross_validate(
     if not isinstance(readings, (tuple, list)):
         raise BadInput(f"readings: expected a tuple of names; got {described(readings)}")
     if gradients is None and problem.gradients is not None:
-        gradients = problem.gradients(problem.parameters)
+        gradients = gradients_of(problem, problem.gradients)
         leaves_like(problem, gradients)  # a function that returns nothing gave no gradient to compare
     told = progress or (lambda finished, total: None)
     told(0, 3 + len(readings))
@@ -99,6 +104,14 @@ def cross_validate(
     return Report(
         problem=describe(problem), rows=tuple(rows), reference=reference.name, verdict=verdict, note=reference.note, evidence=evidence
     )
+
+
+def gradients_of(problem: Cost, gradients: Any) -> Any:
+    """What a user's function gives, called in the weights' precision and on weights of its own; or the gradient itself."""
+    if not callable(gradients):
+        return gradients
+    with problem.scope():
+        return gradients(problem.unflatten(problem.flat.copy()))
 
 
 def three_ways(problem: Cost) -> list[Estimate]:
@@ -125,20 +138,42 @@ def choose_reference(problem: Cost, estimates: list[Estimate] | None = None) -> 
 def _choose(problem: Cost, estimates: list[Estimate]) -> Reference:
     by_name = {estimate.name: estimate for estimate in estimates}
     differences = by_name["full_sequence"]
-    for name in ("complex_step", "autodiff"):
-        estimate = by_name.get(name)
-        if estimate is None or estimate.status is not Status.COMPUTED:
-            continue
-        comparisons = within_rounding(problem, differences.value, estimate.value, error=differences.error_estimate, rounded=1)
-        if Verdict.of_all(c.verdict for c in comparisons) is not Verdict.DISAGREES:
-            note = "" if name == "complex_step" else "the cost is not analytic, so the complex step does not apply"
-            return Reference(name, estimate.value, by_name["autodiff"].value, True, note)
-    note = "no reference: neither the complex step nor jax.grad agrees with differences of the cost; is it differentiable here?"
-    return Reference("autodiff", by_name["autodiff"].value, by_name["autodiff"].value, False, note)
+    verdicts: dict[str, Verdict] = {}
+    usable = [name for name in ("complex_step", "autodiff") if name in by_name and by_name[name].status is Status.COMPUTED]
+    for name in usable:
+        estimate = by_name[name]
+        verdicts[name] = Verdict.of_all(
+            one.verdict for one in within_rounding(problem, differences.value, estimate.value, error=differences.error_estimate, rounded=1)
+        )
+    by_autodiff = by_name["autodiff"].value
+    if len(usable) == 2 and _same(problem, by_name["complex_step"].value, by_autodiff):
+        # Two that share nothing but the forward pass: enough, unless differences contradict them
+        if Verdict.DISAGREES not in verdicts.values():
+            return Reference("complex_step", by_name["complex_step"].value, by_autodiff, True, "")
+    elif len(usable) == 2:
+        left = [name for name in usable if verdicts[name] is not Verdict.DISAGREES]
+        if len(left) == 1:  # differences tell the two apart
+            return Reference(left[0], by_name[left[0]].value, by_autodiff, True, "" if left == ["complex_step"] else NOT_ANALYTIC)
+        if len(left) == 2:
+            return Reference("autodiff", by_autodiff, by_autodiff, False, INDISTINCT)
+    elif usable and verdicts[usable[0]] is Verdict.AGREES:
+        return Reference(usable[0], by_name[usable[0]].value, by_autodiff, True, NOT_ANALYTIC)
+    return Reference("autodiff", by_autodiff, by_autodiff, False, NONE_AGREES)
+
+
+def _same(problem: Cost, one: Any, other: Any) -> bool:
+    """To rounding."""
+    return Verdict.of_all(each.verdict for each in within_rounding(problem, one, other)) is not Verdict.DISAGREES
+
+
+def coarser(problem: Cost, gradients: Any) -> np.dtype:
+    """The precision to judge a gradient in: its own, or the problem's if that is lower."""
+    dtypes = (np.dtype(leaf.dtype) for leaf in leaves_like(problem, gradients))
+    return max((problem.dtype, *dtypes), key=lambda dtype: np.finfo(dtype).eps)
 
 
 def _row_of_candidate(problem: Cost, name: str, gradients: Any, reference: Reference) -> Row:
-    comparisons = within_rounding(problem, gradients, reference.value)
+    comparisons = within_rounding(problem, gradients, reference.value, dtype=coarser(problem, gradients))
     held = (problem.steps_per_cost, problem.steps_per_cost)
     return _make_row(problem, name, gradients, reference.value, reference, comparisons, held)
 
@@ -175,7 +210,7 @@ def expected_to_agree(problem: Cost, name: str, reference: Reference) -> bool:
         return False
     if name == "per_timestep.frozen" and isinstance(problem, Problem):
         longest = problem.timesteps if problem.lengths is None else int(np.max(problem.lengths))
-        return longest == 1
+        return longest == 1 and not callable(problem.initial_state)  # which it holds fixed, parameters or not
     return True
 
 

@@ -26,10 +26,16 @@ class Directional:
     difference: float
     error_estimate: float
     from_gradient: float
+    typical: float  # the size of Σ g v, were the signs of v drawn again
 
     @property
     def agrees(self) -> bool:
         return bool(abs(self.difference - self.from_gradient) <= self.error_estimate)
+
+    @property
+    def tells(self) -> bool:
+        """Would an error of a thousandth show? Where the cost's own rounding hides the gradient, agreement says nothing."""
+        return self.error_estimate <= 1e-3 * self.typical
 
 
 def directional_checks(problem: Cost, gradient: Any, *, directions: int = 3, seed: int = 0) -> list[Directional]:
@@ -54,5 +60,7 @@ def directional_checks(problem: Cost, gradient: Any, *, directions: int = 3, see
             value, error = extrapolate(at_step, at_double, noise / (np.sqrt(2) * step))
             # The rounding of the points themselves: each entry is placed to ε |w|, and costs g times that
             placed = np.finfo(flat.dtype).eps * np.linalg.norm(flatten(gradient) * np.abs(flat)) / step
-            found.append(Directional(float(value), float(error + DEVIATIONS * placed), float(flatten(gradient).astype(np.float64) @ v)))
+            terms = flatten(gradient).astype(np.float64) * v
+            typical = float(np.linalg.norm(terms))
+            found.append(Directional(float(value), float(error + DEVIATIONS * placed), float(terms.sum()), typical))
     return found

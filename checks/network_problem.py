@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import lstm
 from checks.network_forward import is_causal, network_forward, zero_states
-from checks.problem import Cost, Problem
+from checks.problem import Cost, Problem, cast
 
 WRT = ("network", "all")
 
@@ -51,11 +52,16 @@ def from_network(
     masks = _per_level(masks)
 
     def hand(p: lstm.CostGradients) -> lstm.CostGradients:
-        return lstm.loss_and_all_gradients(p.network, p.inputs, targets, initial_state=p.initial_state, **options)[1]
+        dtype = p.inputs.dtype
+        given = options | {"masks": cast(masks, dtype)}
+        return lstm.loss_and_all_gradients(p.network, p.inputs, cast(targets, dtype), initial_state=p.initial_state, **given)[1]
 
     def everything(p: Any) -> lstm.CostGradients:
-        """What is perturbed, completed by what is not."""
-        return p if wrt == "all" else lstm.CostGradients(network=p, inputs=inputs, initial_state=states)
+        """What is perturbed, completed by what is not, in the same precision."""
+        if wrt == "all":
+            return p
+        data = cast((inputs, states), np.finfo(jax.tree.leaves(p)[0].dtype).dtype)  # real, under the complex step too
+        return lstm.CostGradients(network=p, inputs=data[0], initial_state=data[1])
 
     def gradients(p: Any) -> Any:
         found = hand(everything(p))
@@ -79,7 +85,7 @@ def from_network(
     def step(p: Any, state: Any, x_t: Any) -> Any:
         at_t, masks_t = x_t
         if wrt == "all":
-            return lstm.step(p.network, state, p.inputs[at_t], masks_t)
+            return lstm.step(p.network, state, jnp.asarray(p.inputs)[at_t], masks_t)
         return lstm.step(p, state, at_t, masks_t)
 
     return Problem(

@@ -52,7 +52,7 @@ class Differencer:
     def __init__(self, problem: Cost, delta: Delta, constants: Any = None, memory: int = DEFAULT_MEMORY):
         self.problem = only_cost(problem)
         self.constants = constants
-        self.chunk = _chunk_size(problem, memory)
+        self.chunk = chunk_size(problem.size, 2 * bytes_of_pass(problem), memory)
         flat = problem.flat
 
         def of_one(index, plus, minus, constants):
@@ -163,15 +163,13 @@ def noise_of_difference(problem: Cost, cost_deviation: float, step: float) -> np
     return cost_deviation / (np.sqrt(2) * step * np.maximum(1, np.abs(problem.flat.astype(np.float64))))
 
 
-def _chunk_size(problem: Cost, memory: int) -> int:
-    """How many perturbed copies (two passes each) of the parameters and the state fit the memory."""
+def bytes_of_pass(problem: Cost) -> int:
+    """What one perturbed pass holds: its copy of the parameters, and about 10 arrays of a state's size."""
     state_size = 0
     if hasattr(problem, "start"):
         state_size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(_shape_of_start(problem)))
-    # Each pass holds its copy of the parameters and about 10 arrays of a state's size: two states, the
-    # pre-activations of four gates, and temporaries
-    per_copy = 2 * (problem.size + 10 * state_size) * problem.dtype.itemsize
-    return chunk_size(problem.size, per_copy, memory)
+    # Two states, the pre-activations of four gates, and temporaries
+    return (problem.size + 10 * state_size) * problem.dtype.itemsize
 
 
 def _shape_of_start(problem: Any) -> Any:

@@ -94,7 +94,7 @@ class Cost:
             return self
         key = np.dtype(dtype).name
         if key not in self.memo:
-            changes = {field.name: _cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self) if field.init}
+            changes = {field.name: cast(getattr(self, field.name), dtype) for field in dataclasses.fields(self) if field.init}
             self.memo[key] = dataclasses.replace(self, **changes)
         return self.memo[key]
 
@@ -175,7 +175,7 @@ class Problem(Cost):
         """Run step t: the new state, and the step's own contribution to the cost (weight_t · loss_t)."""
         assert self.step is not None
         assert self.loss is not None
-        x_t, target_t = jax.tree.map(lambda leaf: jnp.asarray(leaf)[t], (self.inputs, self.targets))
+        x_t, target_t = jax.tree.map(lambda leaf: self._at(leaf, t), (self.inputs, self.targets))
         new_state, y_t = self.step(parameters, state, x_t)
         loss_t = self.loss(y_t, target_t)
         if self.lengths is None:
@@ -187,6 +187,13 @@ class Problem(Cost):
             total = jnp.where(valid, loss_t, 0).sum()
             new_state = jax.tree.map(lambda new, old: jnp.where(_beside(valid, new), new, old), new_state, state)
         return new_state, total / count if self.reduction == "mean" else total
+
+    def _at(self, leaf: Any, t: Any) -> Any:
+        """Timestep t of an array; zero where a sequence has ended, since padding may hold anything, NaN included."""
+        at_t = jnp.asarray(leaf)[t]
+        if self.lengths is None or at_t.shape[:1] != np.shape(self.lengths) or not _is_float(at_t):
+            return at_t
+        return jnp.where(_beside(t < jnp.asarray(self.lengths), at_t), at_t, 0)
 
     def cost(self, parameters: Any) -> Any:
         """C by a scan that holds one state and a running cost, nothing else."""
@@ -210,6 +217,6 @@ def _is_float(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
-def _cast(tree: Any, dtype: Any) -> Any:
+def cast(tree: Any, dtype: Any) -> Any:
     """Every floating-point array of a field in another dtype; functions and integers untouched."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if hasattr(leaf, "dtype") and _is_float(leaf) else leaf, tree)

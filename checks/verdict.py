@@ -22,4 +22,5 @@ class Verdict(enum.Enum):
 
     @property
     def exit_code(self) -> int:
-        return 1 if self is Verdict.DISAGREES else 0
+        """0 only where everything agrees: what could not be checked must not look like what was."""
+        return 0 if self is Verdict.AGREES else 1

@@ -15,7 +15,7 @@ from lstm.losses import LOSSES
 from lstm.parameters import Array, Bidirectional, CostGradients, Gradients, Network
 from lstm.precision import double_where_asked
 from lstm.sequence import Residuals
-from lstm.validation import BadInput, Dimensions, finite, one_of
+from lstm.validation import BadInput, Dimensions, finite, is_traced, one_of
 
 _forward = jax.jit(stack.forward)
 _backward = jax.jit(stack.backward, static_argnames="internals")
@@ -78,7 +78,7 @@ def backward_with_internals(
     levels = layer_arguments.as_levels(layers)
     single = not isinstance(layers, (tuple, list))
     kept = (residuals,) if single else residuals
-    if not isinstance(kept, tuple) or len(kept) != len(levels) or not all(isinstance(one, (Residuals, Bidirectional)) for one in kept):
+    if not isinstance(kept, tuple) or len(kept) != len(levels) or not all(map(_belongs, levels, kept)):
         raise BadInput(f"residuals: expected what lstm.forward returned for these {len(levels)} layers; got something else")
     inside = [one for level, belonging in zip(levels, kept, strict=True) for one in apart(level, belonging)]
     _check_against_residuals(levels, inside)
@@ -92,14 +92,19 @@ def backward_with_internals(
         if d_outputs is None:
             d_outputs = jnp.zeros((timesteps, batch, check.sizes["R"]), dtype)
         check.floats("d_outputs", d_outputs, "T B R")
-        if inside[0].valid is None:
-            finite("d_outputs", d_outputs)
+        valid = inside[0].valid
+        if valid is None or not is_traced(valid):
+            finite("d_outputs", d_outputs, None if valid is None else np.asarray(valid)[:, :, 0])
         d_state = layer_arguments.upstream_states(levels, d_final_state, batch, dtype)
         arrays = arguments.as_jax(levels, kept, d_outputs, d_state)
         gradients, found = _backward(*arrays, internals=internals)
     if not single:
         return gradients, found
     return Gradients(layers=gradients.layers[0], inputs=gradients.inputs, initial_state=gradients.initial_state[0]), found[0]
+
+
+def _belongs(level: Any, residuals: Any) -> bool:
+    return isinstance(residuals, Bidirectional if isinstance(level, Bidirectional) else Residuals)
 
 
 def _check_against_residuals(levels: tuple, inside: list[Residuals]) -> None:
@@ -111,9 +116,11 @@ def _check_against_residuals(levels: tuple, inside: list[Residuals]) -> None:
     layer_arguments.check_layers(levels, dimensions)
     layers = [direction.layer for level in levels for direction in directions(level)]
     for layer, one in zip(layers, inside, strict=True):
-        of_layer, of_residuals = (layer.recurrent_size, layer.hidden_size), (one.h.shape[-1], one.c_previous.shape[-1])
+        of_layer = (layer.recurrent_size, layer.hidden_size, len(layer.gates))
+        hidden_size = one.c_previous.shape[-1]
+        of_residuals = (one.h.shape[-1], hidden_size, one.gates.shape[-1] // hidden_size)
         if of_layer != of_residuals:
-            raise BadInput(f"layers: expected (R, H) = {of_residuals}, as in residuals; got {of_layer}")
+            raise BadInput(f"layers: expected (R, H, number of gates) = {of_residuals}, as in residuals; got {of_layer}")
 
 
 def _checked(layers: Any, inputs: Array, initial_state: Any, lengths: Array | None, masks: Any) -> tuple[tuple, Any]:
@@ -207,7 +214,8 @@ def step(network: Network, states: tuple, x_t: Array, masks: tuple | None = None
     A plain traceable function: it checks nothing and accepts complex numbers too, which the complex-step
     estimate needs. ``masks`` as in `forward`, without their time axis. Layers in one direction only.
     """
-    return net.step(network, states, x_t, masks)
+    with double_where_asked(network, states, x_t):
+        return net.step(network, states, x_t, masks)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -249,7 +257,7 @@ def layer(
 
     Its reverse rule is the hand-written backward pass, registered with ``jax.custom_vjp``, so
     differentiating a model that contains it runs `backward` for this part. Arguments and results as for
-    `forward`; masks are constants, their gradient is zero. Reverse mode only, once: JAX raises its own error for forward mode.
+    `forward`; masks are constants, their gradient is zero. Reverse mode only: JAX raises its own error for forward mode.
     ``remat`` as for `loss_and_gradients`: between forward and backward only one state of each segment is kept.
     """
     levels, checked = _checked(layers, inputs, initial_state, lengths, masks)

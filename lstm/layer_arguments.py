@@ -77,7 +77,7 @@ def _check_configuration(name: str, layer: Layer) -> None:
             raise BadInput(f"{name}.clip: expected an lstm.CellClip or None; got {described(layer.clip)}")
         one_of(f"{name}.clip.derivative", layer.clip.derivative, ("true", "straight_through"))
         bound = layer.clip.bound
-        if not isinstance(bound, (int, float)) or not 0 < bound < float("inf"):
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not 0 < bound < float("inf"):
             raise BadInput(f"{name}.clip.bound: expected a positive number; got {described(bound)}")
 
 

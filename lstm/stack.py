@@ -99,5 +99,6 @@ def _flip(array: Array, lengths: Array | None, is_reversed: bool) -> Array:
     if lengths is None:
         return array[::-1]
     t = jnp.arange(array.shape[0])[:, None]
+    lengths = jnp.asarray(lengths).astype(jnp.int32)  # whatever kind of integer was given
     source = jnp.where(t < lengths, lengths - 1 - t, t)  # (T, B)
     return jnp.take_along_axis(array, source[:, :, None], axis=0)

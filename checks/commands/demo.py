@@ -15,6 +15,7 @@ import numpy as np
 
 import lstm
 from checks.cross_validation import choose_reference, cross_validate
+from checks.estimate import flatten
 from checks.per_timestep import differencer as per_timestep_differencer
 from checks.perturbation import default_step
 from checks.problem import Problem
@@ -95,27 +96,30 @@ def _naive(problem: Problem, report: Report) -> str:
     """The two readings that are not the gradient."""
     step = default_step(problem.dtype)
     differences = per_timestep_differencer(problem, "shared")
-    growth = np.abs(differences(step / 10).value).max() / np.abs(differences(step).value).max()
+    truth = flatten(choose_reference(problem).value)
+    off = [np.abs(differences(size).value.astype(np.float64) - truth).max() for size in (step / 10, step)]
     frozen, shared = report.row(FROZEN), report.row(SHARED)
     cut = (
         "With one timestep there is no past to cut off, and starting from the unperturbed state is the gradient."
         if frozen.expected_to_agree
         else "As the question words it, each step starts from the unperturbed run's state (frozen): that is BPTT truncated to one "
-        f"timestep, here off by {frozen.max_relative_error:.0%} of the largest entry at any step size."
+        f"timestep, here off by {100 * frozen.max_relative_error:.1g}% of the largest entry at any step size."
     )
     return (
         f"{cut} With one mutable state that every pass advances (shared), the - pass starts a step later than the + pass, and "
         f"the deltas do not vanish with the step: off by {shared.max_relative_error:.0e} times the largest entry, and "
-        f"{growth:.1f} times as much with a tenth of the step."
+        f"{off[0] / off[1]:.1f} times as much with a tenth of the step."
     )
 
 
 def _summing(problem: Problem) -> str:
     timesteps = problem.timesteps
+    batch = np.shape(problem.targets)[1]
+    many = f"T B = {timesteps * batch}" if batch > 1 else f"T = {timesteps}"
     return (
         "Yes: the cost is a sum over timesteps, so its difference is the sum of the timesteps' differences. 1/T goes where it is "
-        f"in the cost, once: divide the summed deltas by T = {timesteps} if each was the difference of an undivided loss, or the "
-        f"result is {timesteps} times the gradient; divide nothing if the losses were divided already. And divide as many as you "
+        f"in the cost, once: divide the summed deltas by {many} if each was the difference of an undivided loss, or the "
+        f"result is {timesteps * batch} times the gradient; divide nothing if the losses were divided already. And divide as many as you "
         f"sum: t = 0..T is {timesteps + 1} terms, one too many for 1/T."
     )
 

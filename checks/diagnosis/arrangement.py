@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import lstm
-from checks.places import describe
+from checks.places import describe, gates_of_leaves
 
 NOT_PARAMETERS = ("inputs", "h0", "c0")
 
@@ -50,19 +50,18 @@ def of_pytree(parameters: Any, leaf_names: list[str]) -> Arrangement:
             gradients = lstm.Gradients(gradients.network.layers, gradients.inputs, gradients.initial_state)
         return dict(zip(leaf_names, jax.tree.leaves(gradients), strict=True))
 
-    gates = {name: _gates_of(name, array) for name, array in chosen.items()}
+    of_layer = dict(zip(leaf_names, gates_of_leaves(parameters), strict=True))
+    gates = {name: _gates_of(name, array, of_layer[name]) for name, array in chosen.items()}
     states = tuple(name for name in leaf_names if name.startswith("initial_state"))
     return Arrangement(
         write=write, parameters=chosen, gates={name: marks for name, marks in gates.items() if marks is not None},
-        place=lambda name, index: describe(name, index, values[name].shape), states=states,
+        place=lambda name, index: describe(name, index, values[name].shape, of_layer[name]), states=states,
     )  # fmt: skip
 
 
-def _gates_of(name: str, array: np.ndarray) -> np.ndarray | None:
-    """Blocks i, f, g, o along the last axis of w_x, w_h and b."""
-    if name.rpartition(".")[2] not in ("w_x", "w_h", "b") or "layers" not in name:
+def _gates_of(name: str, array: np.ndarray, gates: tuple[str, ...]) -> np.ndarray | None:
+    """Blocks along the last axis of w_x, w_h and b, by their place among i, f, g, o; a coupled layer has no f."""
+    if name.rpartition(".")[2] not in ("w_x", "w_h", "b") or not gates:
         return None
-    width = array.shape[-1] // len(lstm.GATES)
-    if width * len(lstm.GATES) != array.shape[-1]:  # coupled: i, g, o
-        return None
-    return np.broadcast_to(np.repeat(np.arange(len(lstm.GATES), dtype=np.int8), width), array.shape)
+    marks = np.array([lstm.GATES.index(gate) for gate in gates], np.int8)
+    return np.broadcast_to(np.repeat(marks, array.shape[-1] // len(gates)), array.shape)

@@ -59,14 +59,14 @@ def of_problem(problem: Cost, gradients: Any, reference: Any, candidate: tuple[C
         got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
         wrong = int((np.abs(got - expected) > each.tolerance).sum())
         verdict = f"{wrong:,} of {got.size:,} entries differ" if wrong else "right"
-        places = functools.partial(_places, name, expected.shape)
+        places = functools.partial(_places, name, expected.shape, each.gates)
         allowed = np.full(expected.shape, each.tolerance)
         found.append(Compared(name, got, expected, allowed, _matrix(name, expected), verdict, wrong > 0, places, "column"))
     return found
 
 
-def _places(name: str, shape: tuple[int, ...], indices: Any) -> list[str]:
-    return [describe(name, index, shape) for index in indices]
+def _places(name: str, shape: tuple[int, ...], gates: tuple[str, ...], indices: Any) -> list[str]:
+    return [describe(name, index, shape, gates) for index in indices]
 
 
 def _matrix(name: str, array: np.ndarray) -> Matrix:

@@ -1,0 +1,140 @@
+"""Verdicts in corners where they once were wrong: each correct gradient agrees, each wrong one does not, and where nothing can
+be told the report says so."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import checks
+import lstm
+from checks import Verdict
+from checks.commands.demo import DemoOptions, question_problem
+from checks.estimate import flatten
+
+W = np.random.default_rng(0).normal(size=5)
+
+
+def sines(w):
+    return jnp.sum(jnp.sin(w))
+
+
+def with_small_kink(w):
+    """Its kink is smaller than what differences of so large a cost can see, and the complex step does not see it at all."""
+    return 1e3 + sines(w) + 1e-8 * jnp.sum(jnp.abs(w))
+
+
+def hidden(w):
+    return 1e12 + jnp.sum(jnp.abs(w))
+
+
+def partly_stopped(w):
+    return 1e12 + w[0] + jax.lax.stop_gradient(w[1:].sum())
+
+
+@pytest.mark.parametrize(
+    ("loss", "gradient", "verdict"),
+    [
+        (sines, jnp.cos, Verdict.AGREES),  # a JAX function computes in the weights' precision, whatever JAX's mode
+        (sines, jax.grad(sines), Verdict.AGREES),
+        (sines, lambda w: np.cos(w).astype(np.float32), Verdict.AGREES),  # judged in its own precision
+        (sines, lambda w: 1.001 * jnp.cos(w), Verdict.DISAGREES),
+        (with_small_kink, lambda w: np.cos(w) + 1e-8 * np.sign(w), Verdict.INCONCLUSIVE),
+        (with_small_kink, np.cos, Verdict.INCONCLUSIVE),
+        (hidden, np.sign, Verdict.INCONCLUSIVE),
+        (hidden, np.zeros_like, Verdict.INCONCLUSIVE),
+        (lambda w: float(jnp.sum(jnp.sin(w))), np.cos, Verdict.AGREES),  # a black box with JAX inside
+        (lambda w: 3e9 + float(np.sum(np.sin(w))), lambda w: 0.9 * np.cos(w), Verdict.INCONCLUSIVE),
+    ],
+)
+def test_of_functions(loss, gradient, verdict):
+    report = checks.check_function(loss, gradient, W)
+    assert report.verdict is verdict
+    assert str(report).startswith(verdict.value.upper())
+
+
+def test_a_function_has_no_readings_of_approach_2():
+    report = checks.check_function(lambda w: jnp.sum(jnp.abs(w) * w), lambda w: 2 * np.abs(w), W)
+    assert report.verdict is Verdict.AGREES
+    assert "approach 2" not in report.headline()
+
+
+def test_a_gradient_function_may_change_its_weights_in_place():
+    def gradient(w):
+        result = np.cos(w)
+        w -= 0.1
+        return result
+
+    assert checks.check_function(sines, gradient, W).verdict is Verdict.AGREES
+
+
+def test_assert_gradients_does_not_pass_what_the_costs_rounding_hides():
+    with pytest.raises(AssertionError, match="no reference"):
+        checks.assert_gradients(np.array([1.0, 0.0]), checks.Cost(np.array([0.5, 0.7]), partly_stopped))
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda w: jnp.sum(w) + 1j, lambda w: np.sum(w) + 1j, lambda w: jnp.sum((w * np.random.default_rng().uniform(size=5)) ** 2)]
+)
+def test_losses_that_are_no_function_to_a_real_number_are_refused(loss):
+    with pytest.raises(lstm.BadInput, match="loss: expected"):
+        checks.check_function(loss, np.cos, W)
+
+
+@pytest.mark.parametrize(("timesteps", "hidden_size", "dtype"), [(4, 8, np.float64), (30, 3, np.float64), (400, 2, np.float32)])
+def test_error_estimates_cover_over_many_draws(timesteps, hidden_size, dtype):
+    """A long running sum of nearly equal losses is where rounding errors at neighbouring points are most alike."""
+    for seed in (0, 8, 13):
+        problem = question_problem(DemoOptions(timesteps=timesteps, hidden=hidden_size, dtype=np.dtype(dtype).name, seed=seed))
+        estimate = checks.full_sequence(problem)
+        truth = flatten(checks.autodiff(problem.astype(np.float64)).value)
+        assert (np.abs(flatten(estimate.value) - truth) <= flatten(estimate.error_estimate)).all()
+
+
+@pytest.mark.parametrize("hidden_size", [1, 4, 5])
+def test_coupled_gates_are_named(hidden_size):
+    draw = np.random.default_rng(hidden_size).normal
+    H = hidden_size
+    layer = lstm.Layer(w_x=draw(size=(2, 3 * H)), w_h=draw(size=(H, 3 * H)), b=draw(size=3 * H))
+    problem = checks.Problem.from_network(lstm.Network((layer,), None), draw(size=(3, 2, 2)), draw(size=(3, 2, H)))
+    found = problem.gradients(problem.parameters).layers[0]
+    b = np.array(found.b)
+    b[-1] *= 1.1
+    wrong = lstm.Network((lstm.Layer(w_x=np.asarray(found.w_x), w_h=np.asarray(found.w_h), b=b),), None)
+    with pytest.raises(AssertionError, match=rf"layers\[0\]\.b\[o, unit {H - 1}\]"):
+        checks.assert_gradients(wrong, problem)
+
+
+def test_frozen_is_not_the_gradient_of_an_initial_state_that_is_a_parameter():
+    network = lstm.init_network(0, input_size=2, hidden_size=3, output_size=2)
+    draw = np.random.default_rng(2).normal
+    problem = checks.Problem.from_network(network, draw(size=(1, 2, 2)), draw(size=(1, 2, 2)), wrt="all")
+    report = checks.cross_validate(problem, readings=("frozen", "paired"))
+    assert report.verdict is Verdict.AGREES
+    assert not report.row("per_timestep.frozen").expected_to_agree
+
+
+def test_padding_of_any_recurrent_problem_may_hold_anything():
+    draw = np.random.default_rng(3).normal
+    weights = {"x": draw(size=(3, 5)), "h": draw(size=(5, 5))}
+    inputs = draw(size=(4, 2, 3))
+    inputs[3, 0] = np.nan
+
+    def step(w, h, x):
+        h = jnp.tanh(x @ w["x"] + h @ w["h"])
+        return h, h
+
+    options = {"targets": draw(size=(4, 2, 5)), "initial_state": np.zeros((2, 5)), "lengths": np.array([3, 4])}
+    problem = checks.Problem(weights, step=step, loss=lambda y, t: ((y - t) ** 2).sum(-1), inputs=inputs, **options)
+    clean = checks.Problem(weights, step=step, loss=problem.loss, inputs=np.nan_to_num(inputs), **options)
+    np.testing.assert_array_equal(flatten(checks.autodiff(problem).value), flatten(checks.autodiff(clean).value))
+
+
+def test_a_problem_cast_to_float32_takes_its_hand_written_gradient_along():
+    network = lstm.init_network(0, input_size=2, hidden_size=3, output_size=2)
+    draw = np.random.default_rng(4).normal
+    problem = checks.Problem.from_network(network, draw(size=(3, 2, 2)), draw(size=(3, 2, 2))).astype(np.float32)
+    assert all(np.asarray(leaf).dtype == np.float32 for leaf in jax.tree.leaves(problem.gradients(problem.parameters)))
+    checks.assert_gradients(problem.gradients(problem.parameters), problem)
