@@ -19,7 +19,7 @@ from checks.pictures.svg import inline
 MOST_CELLS = 24_000  # on a page: what each says takes up to 100 bytes
 MOST_ROWS, MOST_COLUMNS = 48, 320  # of one array: no cell is narrower than two pixels
 LEAST_CELLS = 256
-OPEN = 12  # heat maps shown; further ones are folded away
+OPEN = 12  # heat maps shown where none is wrong; further ones are folded away
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def heat_figures(arrays: Sequence[Compared]) -> list[HeatFigure]:
 
 
 def heat_maps(figures: Sequence[HeatFigure], identity: str = "") -> list[Markup]:
-    """The wrong ones first, many of them folded away; with a legend, and how to read them."""
+    """With a legend, and how to read them. Where some are wrong, the others are folded away."""
     if not figures:
         return []
     binned = [figure.name for figure in figures if figure.cells.is_binned]
@@ -133,7 +133,9 @@ def heat_maps(figures: Sequence[HeatFigure], identity: str = "") -> list[Markup]
         "Gates and units across, what the weight comes from down. Point at a cell, or focus a picture and use the arrow keys, to read the "
         f"entry. {how}"
     )
-    wrong_first = sorted(enumerate(figures), key=lambda pair: not pair[1].compared.wrong)
-    drawn = [figure.markup(f"{identity}{number}") for number, figure in wrong_first]
-    folded = [details(f"{len(drawn) - OPEN} more", *drawn[OPEN:])] if len(drawn) > OPEN else []
-    return [element("p", words), element("div", Markup(inline(legend(figures[0].scale))), class_="wide"), *drawn[:OPEN], *folded]
+    drawn = [figure.markup(f"{identity}{number}") for number, figure in enumerate(figures)]
+    wrong = [one for one, figure in zip(drawn, figures, strict=True) if figure.compared.wrong]
+    right = [one for one, figure in zip(drawn, figures, strict=True) if not figure.compared.wrong]
+    shown, folded = (wrong, right) if wrong else (right[:OPEN], right[OPEN:])
+    more = [details(f"{len(folded)} more, with nothing beyond what rounding allows", *folded)] if folded else []
+    return [element("p", words), element("div", Markup(inline(legend(figures[0].scale))), class_="wide"), *shown, *more]

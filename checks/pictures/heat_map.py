@@ -15,6 +15,7 @@ WIDTH = 680.0  # of all cells at most
 LEFT, TOP, BOTTOM = 72.0, 40.0, 6.0
 WIDEST, TALLEST = 40.0, 18.0  # of one cell
 HIGHEST = 240.0  # of all cells
+NARROW = 9.0  # blocks that have no room for a letter
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class HeatMap:
         """A cell's width and height."""
         rows, columns = self.cells.units.shape
         width = min(WIDEST, WIDTH / columns)
-        return width, min(TALLEST, max(width, 5.0), max(1.0, HIGHEST / rows))
+        return width, min(TALLEST, max(width, 14.0 if rows == 1 else 5.0), max(1.0, HIGHEST / rows))
 
     @property
     def edges(self) -> tuple[list[float], list[float]]:
@@ -64,12 +65,17 @@ class HeatMap:
         rows = len(down) - 1
         for k, words in enumerate(self.down.split(" ")[:2] if rows * self.step[1] >= 24 else self.down.split(" ")[:0]):
             shapes.append(Words("muted", LEFT - 6, TOP + 11 + 12 * k, words, "end"))
-        shapes += [self._block_heading(number) for number in range(len(self.cells.blocks))] if len(self.cells.blocks) <= 64 else []
+        shapes += [self._block_heading(number) for number in range(len(self.cells.blocks)) if self._has_heading(number)]
         if not self.cells.blocks and self.across:
             shapes += [Words("muted", across[0], TOP - 6, f"{self.across} 0")]
             if len(across) > 2:
                 shapes.append(Words("muted", across[-1], TOP - 6, f"{self.cells.columns - 1}", "end"))
         return shapes
+
+    def _has_heading(self, number: int) -> bool:
+        """Narrow blocks have none, unless something is wrong there."""
+        block = self.cells.blocks[number]
+        return (block.stop - block.start) * self.step[0] >= NARROW or bool(self.cells.wrong[number][0])
 
     def _block_heading(self, number: int) -> Shape:
         """A gate's letter; where it is wrong and there is room, how much of it."""
@@ -100,7 +106,8 @@ class HeatMap:
         across, down = self.edges
         left, right, top, bottom = across[0], across[-1], down[0], down[-1]
         lines: list[Shape] = [Line("frame", ((left, top), (right, top), (right, bottom), (left, bottom), (left, top)))]
-        lines += [Line("separator", ((across[b.start], top - 4), (across[b.start], bottom))) for b in self.cells.blocks[1:]]
+        apart = [b for b in self.cells.blocks[1:] if (b.stop - b.start) * self.step[0] >= NARROW]
+        lines += [Line("separator", ((across[b.start], top - 4), (across[b.start], bottom))) for b in apart]
         lines += [Line("frame", ((left, down[b.start]), (right, down[b.start]))) for b in self.cells.row_blocks[1:]]
         return lines
 

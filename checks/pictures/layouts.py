@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def of_weight(marks: np.ndarray) -> Matrix:
     blocks = tuple(Block(lstm.GATES[gate] if gate >= 0 else UNUSED, start, stop) for gate, start, stop in runs)
     if len(blocks) == 1 and marks.flat[0] < 0:
         blocks = ()  # a projection, a readout
-    return Matrix(shape, plain.axes, plain.leading, blocks)
+    return Matrix(shape, plain.axes, plain.leading, blocks, _rows_apart([shape[one] for one in others]))
 
 
 def of_sequence(shape: tuple[int, ...], order: str) -> Matrix:
@@ -35,7 +36,13 @@ def of_sequence(shape: tuple[int, ...], order: str) -> Matrix:
 
 def of_other(shape: tuple[int, ...]) -> Matrix:
     """The last axis across."""
-    return Matrix(shape, tuple(range(len(shape))), max(len(shape) - 1, 0))
+    return Matrix(shape, tuple(range(len(shape))), max(len(shape) - 1, 0), row_blocks=_rows_apart(shape[:-1]))
+
+
+def _rows_apart(sizes: Sequence[int]) -> tuple[Block, ...]:
+    """Where several axes are the rows: a block for each index of the first, a layer or a direction."""
+    each = int(np.prod(sizes[1:], dtype=int))
+    return tuple(Block(str(k), k * each, (k + 1) * each) for k in range(sizes[0])) if len(sizes) > 1 and each > 1 else ()
 
 
 def _gate_axis(marks: np.ndarray) -> int:
