@@ -88,7 +88,7 @@ def test_exit_code_1_when_the_hand_written_gradient_is_wrong(monkeypatch, capsys
 
     monkeypatch.setattr(demo, "question_problem", wrong)
     monkeypatch.setattr(demo, "answer", lambda *_: "")
-    monkeypatch.setattr(demo, "cross_validate", lambda problem: checks.cross_validate(problem, readings=()))
+    monkeypatch.setattr(demo, "cross_validate", lambda problem, **options: checks.cross_validate(problem, readings=(), **options))
     assert cli.main(["demo", "--timesteps", "2", "--hidden", "2", "--json", "-"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["verdict"] == "disagrees"
