@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
+import time
 from typing import TextIO
 
 BOLD, RED, GREEN, YELLOW, DIM, RESET = (f"\x1b[{code}m" for code in ("1", "31", "32", "33", "2", "0"))
@@ -49,5 +51,37 @@ def painted(text: str) -> str:
 def show(report: object, stream: TextIO | None = None) -> None:
     """Print it as the stream takes it."""
     stream = sys.stdout if stream is None else stream
-    text = str(report)
+    with Waiting("looking for the mistake"):  # which reports put off until they are shown
+        text = str(report)
     print(painted(text) if is_coloured(stream) else text, file=stream)
+
+
+class Waiting:
+    """How long something has taken that cannot tell how far it is: on a terminal's stderr, from two seconds on, wiped at the end."""
+
+    def __init__(self, what: str, stream: TextIO | None = None, *, silent: float = 2.0, every: float = 0.5):
+        self.what, self.stream = what, sys.stderr if stream is None else stream
+        self.silent, self.every = silent, every
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._tell, daemon=True)
+
+    def __enter__(self) -> Waiting:
+        if self.stream.isatty():
+            self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        if self.thread.is_alive():
+            self.thread.join()
+
+    def _tell(self) -> None:
+        began, wait, shown = time.monotonic(), self.silent, ""
+        while not self.ended.wait(wait):
+            wait = self.every
+            shown = f"{self.what} … {time.monotonic() - began:.0f} s"
+            self.stream.write(f"\r{shown}")
+            self.stream.flush()
+        if shown:
+            self.stream.write(f"\r{' ' * len(shown)}\r")
+            self.stream.flush()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from html_pages import reports
 
-from checks.terminal import BOLD, GREEN, RED, RESET, YELLOW, is_coloured, painted, show
+from checks.terminal import BOLD, GREEN, RED, RESET, YELLOW, Waiting, is_coloured, painted, show
 
 ESCAPE = re.compile(r"\x1b\[\d+m")
 
@@ -53,6 +54,25 @@ def test_everything_else_gets_plain_text(variables, stream, monkeypatch):
         monkeypatch.setenv(name, value)
     show(reports()["wrong"], stream)
     assert stream.getvalue() == f"{reports()['wrong']}\n"
+
+
+def test_what_takes_long_says_so_on_a_terminal_and_wipes_it():
+    stream = Terminal()
+    with Waiting("thinking", stream, silent=0.01, every=0.01):
+        time.sleep(0.2)
+    lines = stream.getvalue().split("\r")
+    assert re.fullmatch(r"thinking … \d s", lines[1])
+    assert set(lines[-2]) == {" "}
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize(("stream", "silent"), [(io.StringIO(), 0.01), (Terminal(), 60.0)])
+def test_nothing_is_said_elsewhere_nor_of_what_is_quick(stream, silent):
+    began = time.monotonic()
+    with Waiting("thinking", stream, silent=silent, every=0.01):
+        time.sleep(0.05)
+    assert stream.getvalue() == ""
+    assert time.monotonic() - began < 30
 
 
 def test_an_empty_no_color_is_none(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -20,6 +21,7 @@ from checks.commands.arguments import (
     seed,
 )
 from checks.commands.processes import add_processes, join
+from checks.terminal import Waiting
 from checks.verdict import Verdict
 from lstm import LOSSES, BadInput
 
@@ -65,7 +67,8 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
         raise BadInput("--resume: expected beside --exhaustive, whose work it keeps")
     join(arguments)
     asked: dict[str, Any] = {"exhaustive": exhaustive, "seed": arguments.seed, "precision": precision, "diagnose": arguments.diagnose}
-    return verify(arguments.file, reading_of(arguments), **asked)
+    with contextlib.nullcontext() if exhaustive else Waiting("computing the right gradient"):  # exhaustive tells how far it is
+        return verify(arguments.file, reading_of(arguments), **asked)
 
 
 def reading_of(arguments: argparse.Namespace) -> Any:

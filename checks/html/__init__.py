@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from checks.pictures import Scene
-from checks.report import Report
+
+# By the report's class: its module here, imported when asked for, since each brings what its command brings
+WRITERS = {"VerifyReport": "of_verify", "Report": "of_cross_validation", "SweepReport": "of_sweep", "BugMatrix": "of_bugs"}
 
 
 def page_of(report: Any) -> str:
     """The page of what a command returned."""
-    return _writers(report)[0](report)
+    return _writer(report).page_of(report)
 
 
 def pictures_of(report: Any) -> list[Scene]:
     """The pictures of that page alone."""
-    return _writers(report)[1](report)
+    return _writer(report).pictures_of(report)
 
 
-def _writers(report: Any) -> tuple[Any, Any]:
-    """Imported when asked for: each brings what its command brings."""
-    if isinstance(report, Report):
-        from checks.html.of_cross_validation import cross_validation_page, cross_validation_pictures
-
-        return cross_validation_page, cross_validation_pictures
-    if type(report).__name__ == "SweepReport":
-        from checks.html.of_sweep import sweep_page, sweep_pictures
-
-        return sweep_page, sweep_pictures
-    if type(report).__name__ == "BugMatrix":
-        from checks.html.of_bugs import bugs_page
-
-        return bugs_page, lambda _: []
-    from checks.html.of_verify import verify_page, verify_pictures
-
-    return verify_page, verify_pictures
+def _writer(report: Any) -> Any:
+    return importlib.import_module(f"checks.html.{WRITERS[type(report).__name__]}")

@@ -6,7 +6,8 @@ from typing import Any
 
 from checks.html.elements import Markup, details, element, listing, table
 
-SHOWN = 3  # causes that are not folded away
+SHOWN = 3  # causes, and sentences about single arrays, that are not folded away
+ABOUT_ALL = ("Right", "Walking", "Every", "What is wrong")  # how sentences about the whole begin
 
 
 def cause_blocks(said: dict[str, Any]) -> list[Markup]:
@@ -50,11 +51,12 @@ def known_blocks(said: dict[str, Any]) -> list[Markup]:
     """Where it is wrong, whatever the cause."""
     known = said.get("known") or {}
     sentences = known.get("sentences") or []
-    if said.get("diagnosis"):  # how each array looks follows from the mistake
-        short = [one for one in sentences if one.startswith(("Right", "Walking", "Every"))]
-        found = [listing(short), details("How each array looks", listing(sentences))]
-    else:
-        found = [listing(sentences)] if sentences else []
+    short = [one for one in sentences if one.startswith(ABOUT_ALL)]
+    arrays = [one for one in sentences if not one.startswith(ABOUT_ALL)]
+    if not said.get("diagnosis"):  # which otherwise says how each array looks
+        short, arrays = short + arrays[:SHOWN], arrays[SHOWN:]
+    found = [listing(short)] if short else []
+    found += [details("How each array looks" if said.get("diagnosis") else f"{len(arrays)} more arrays", listing(arrays))] if arrays else []
     misses = known.get("near_misses") or []
     near = [f"{each['name']} explains {min(99, int(100 * each['explained']))} %: {each['title']}" for each in misses]
     if near:

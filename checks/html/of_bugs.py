@@ -10,6 +10,7 @@ import numpy as np
 from checks.commands.bugs import CORRECT, LEGEND, NOT_GRADIENTS, BugMatrix, Row
 from checks.html.elements import Markup, element, table
 from checks.html.page import Section, page
+from checks.pictures import Scene
 from checks.pictures.scale import Scale
 
 SHOWN = 12  # missed bugs that are named
@@ -19,7 +20,7 @@ KEY = (
 )
 
 
-def bugs_page(report: BugMatrix) -> str:
+def page_of(report: BugMatrix) -> str:
     headline, subject = str(report).split("\n\n")[:2]
     excesses = [cell.excess for row in report.rows for name, cell in row.cells.items() if name not in NOT_GRADIENTS]
     scale = Scale.of([np.array(excesses, float)])
@@ -62,3 +63,8 @@ def _cell(row: Row, column: str, scale: Scale) -> Markup:
     if not math.isfinite(cell.excess):
         return element("td", "caught", class_="cell")
     return element("td", f"{cell.excess:.0e}", class_=f"cell c{int(scale.classes(np.array(cell.excess)))}")
+
+
+def pictures_of(report: BugMatrix) -> list[Scene]:
+    """None: the page is tables."""
+    return []

@@ -25,7 +25,7 @@ FROZEN = "per_timestep.frozen"
 HEAD = ("estimate", "largest error", "cell steps", "states held", "dC/dw?", "should be", "why")
 
 
-def cross_validation_page(report: Report) -> str:
+def page_of(report: Report) -> str:
     charts = [element("figure", Markup(inline(chart))) for chart in _charts(report)]
     candidate, frozen = _figures(report)
     ways = table("Errors in units of the gradient's largest entry", HEAD, [_row(row) for row in report.rows])
@@ -42,7 +42,7 @@ def cross_validation_page(report: Report) -> str:
     return page("cross-validation", report.verdict, report.headline(), subject, [each for each in sections if each.content])
 
 
-def cross_validation_pictures(report: Report) -> list[Scene]:
+def pictures_of(report: Report) -> list[Scene]:
     candidate, _ = _figures(report)
     return [*_charts(report), *(legend(one.scale) for one in candidate[:1]), *(figure.map.scene() for figure in candidate)]
 

@@ -15,8 +15,8 @@ from checks.pictures.svg import inline
 HEAD = ("scheme", "best step", "error there", "rounding slope", "truncation slope", "noise", "dC/dw?", "should be")
 
 
-def sweep_page(report: SweepReport) -> str:
-    drawn = [element("figure", Markup(inline(chart))) for chart in sweep_pictures(report)]
+def page_of(report: SweepReport) -> str:
+    drawn = [element("figure", Markup(inline(chart))) for chart in pictures_of(report)]
     sections = [
         Section("Error against step size", (element("div", *drawn, class_="charts"),)),
         Section("Which is less noisy", tuple(element("p", line, class_="answer") for line in report.reading())),
@@ -26,7 +26,7 @@ def sweep_page(report: SweepReport) -> str:
     return page("sweep of the step size", report.verdict, report.headline(), " ".join(report.subject().split()), sections)
 
 
-def sweep_pictures(report: SweepReport) -> list[Scene]:
+def pictures_of(report: SweepReport) -> list[Scene]:
     return [step_chart(f"T = {t}, {dtype}", [one.curve for one in curves]) for t, dtype, curves in report.groups()]
 
 

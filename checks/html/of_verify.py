@@ -18,7 +18,7 @@ from checks.verify.compare import Judgement
 from checks.verify.report import VerifyReport
 
 
-def verify_page(report: VerifyReport) -> str:
+def page_of(report: VerifyReport) -> str:
     said = report.to_json()
     figures = heat_figures(of_file(report))
     forward, differs = _forward(report), report.forward_verdict is Verdict.DISAGREES
@@ -40,7 +40,7 @@ def verify_page(report: VerifyReport) -> str:
     return page(report.name or "gradients", report.verdict, report.headline(), subject, [each for each in sections if each.content])
 
 
-def verify_pictures(report: VerifyReport) -> list[Scene]:
+def pictures_of(report: VerifyReport) -> list[Scene]:
     """The same pictures alone."""
     figures = heat_figures(of_file(report))
     departure = departure_chart(figures, report)

@@ -31,11 +31,11 @@ th,td{padding:.18em .6em;border:1px solid var(--line);text-align:right;vertical-
 th{background:var(--soft);font-weight:600}
 th[scope=row],td.words{text-align:left}
 td.words{min-width:14em}
-td.cell{text-align:center;min-width:4.2em}
+td.cell{text-align:center;min-width:4.2em;white-space:nowrap}
 code,.name{font-family:ui-monospace,Consolas,monospace;font-size:.94em;overflow-wrap:anywhere}
 svg{display:block;max-width:100%;height:auto}
 figure.heat{margin:0 0 12px}
-figure.heat .wide svg{max-width:none}
+.wide>svg{max-width:none}
 figure.heat svg:focus-visible,.wide:focus-visible,summary:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 figcaption,output{display:block;font-size:.88rem;color:var(--muted)}
 output{color:var(--ink);min-height:1.45em;font-family:ui-monospace,Consolas,monospace;overflow-wrap:anywhere}
@@ -47,10 +47,10 @@ details{margin:.5em 0}summary{cursor:pointer;color:var(--link)}
 footer{margin-top:2em;color:var(--muted);font-size:.83rem}
 .p-cursor{fill:none;stroke:var(--link);stroke-width:2.5}
 @media(max-width:760px){body{padding:10px 12px 30px}.first{display:block}dl{display:block}dd{margin-bottom:.4em}
-figure.heat .wide svg{width:620px}}
+.wide>svg{width:620px}}
 @media print{body{max-width:none;padding:0;font-size:11px}.first{display:block}.wide{overflow:visible}
 figure,table,.cause{break-inside:avoid}
-figure.heat .wide svg{max-width:100%}details::details-content{content-visibility:visible;display:block}summary{list-style:none}}
+.wide>svg{max-width:100%}details::details-content{content-visibility:visible;display:block}summary{list-style:none}}
 """
 
 
