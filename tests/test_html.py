@@ -10,7 +10,8 @@ import pytest
 from html_pages import DEPARTS, HIDDEN, Seen, page, problems, reports
 
 from checks import cli
-from checks.html import pictures_of
+from checks.commands.bugs import CORRECT, BugMatrix, Cell, Row
+from checks.html import page_of, pictures_of
 from checks.html.elements import Markup, element, table
 from checks.html.heat_figures import MOST_CELLS, Compared, heat_figures, heat_maps
 from checks.html.page import Section, page as page_with
@@ -93,7 +94,9 @@ def test_what_was_not_checked_is_said():
     assert "not given, so not checked" in seen.text
     assert "weight_hh_l0, bias_ih_l0" in seen.text
     assert "no gradient was judged" in Seen(page("another forward")).text
-    assert seen.all("figure") == [] or not any(one.get("class") == "heat" for one in seen.all("figure"))
+    assert not any(one.get("class") == "heat" for one in seen.all("figure"))
+    assert Seen(page("another forward")).all("svg") == []
+    assert pictures_of(reports()["another forward"]) == []
 
 
 def test_names_from_a_file_cannot_become_markup():
@@ -157,6 +160,18 @@ def test_a_plot_that_cannot_be_is_refused_first(path, reason, capsys, tmp_path, 
     error = capsys.readouterr().err
     assert reason in error
     assert error.count("\n") == 1
+
+
+def test_the_page_of_bugs_says_which_are_missed():
+    cells = {"full_sequence": Cell(True, 3e7), "per_timestep.frozen": Cell(False, 0.2), "jax check_grads": Cell(True, float("nan"))}
+    right = {"full_sequence": Cell(False, 0.1), "per_timestep.frozen": Cell(True, 1e6)}
+    rows = (Row(CORRECT, "the correct gradient", "", right), Row("no-dh-carry", "h's <carry> is dropped", "(9)", cells))
+    text = page_of(BugMatrix(0, {"T": 5}, tuple(cells), rows, 1.0))
+    assert problems(text) == []
+    found = [re.sub(r"<[^>]+>", "|", row).replace("||", "|") for row in re.findall(r"<tr>.*?</tr>", text)]
+    assert "|no-dh-carry|3e+07|✗ not caught|caught|h&#x27;s &lt;carry&gt; is dropped|" in found
+    assert f"|{CORRECT}|ok|1e+06|–|the correct gradient|" in found
+    assert "|per_timestep.frozen|no|1|no-dh-carry|" in found
 
 
 @pytest.mark.parametrize("others", [["--json", "a.html"], ["--plot", "a.svg", "--json", "./a.svg"]])

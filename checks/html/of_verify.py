@@ -20,28 +20,32 @@ from checks.verify.report import VerifyReport
 
 def page_of(report: VerifyReport) -> str:
     said = report.to_json()
+    forward, agrees = _forward(report), report.verdict is Verdict.AGREES
+    ledger = Section("What was checked", tuple(_ledger(report, said)))
+    title, subject = report.name or "gradients", " ".join(report.subject().split())
+    if report.forward_verdict is Verdict.DISAGREES:  # whose gradients, judged by another function's, would look wrong everywhere
+        wrong = Section("What is wrong", tuple(_diagnosis(report, said)))
+        return page(title, report.verdict, report.headline(), subject, [wrong, *forward, ledger])
     figures = heat_figures(of_file(report))
-    forward, differs = _forward(report), report.forward_verdict is Verdict.DISAGREES
-    agrees = report.verdict is Verdict.AGREES
     probe = Section("What this probe can show", tuple(probe_blocks(said.get("probe"))), first=agrees)
     sections = [
         Section("What is wrong" if report.verdict is Verdict.DISAGREES else "What was found", tuple(_diagnosis(report, said)), first=True),
         *((probe,) if agrees else ()),
         Section("Where" if report.verdict is Verdict.DISAGREES else "How close", tuple(_where(report, figures)), first=True),
-        *(forward if differs else ()),
         Section("Every entry", tuple(heat_maps(figures))),
         Section("Every gradient", (_parameters(report),)),
-        *(() if differs else forward),
+        *forward,
         *_time(report),
         *(() if agrees else (probe,)),
-        Section("What was checked", tuple(_ledger(report, said))),
+        ledger,
     ]
-    subject = " ".join(report.subject().split())
-    return page(report.name or "gradients", report.verdict, report.headline(), subject, [each for each in sections if each.content])
+    return page(title, report.verdict, report.headline(), subject, [each for each in sections if each.content])
 
 
 def pictures_of(report: VerifyReport) -> list[Scene]:
-    """The same pictures alone."""
+    """The same pictures alone; none where no gradient was judged."""
+    if report.forward_verdict is Verdict.DISAGREES:
+        return []
     figures = heat_figures(of_file(report))
     departure = departure_chart(figures, report)
     scenes = [*(legend(one.scale) for one in figures[:1]), *(figure.map.scene() for figure in figures)]

@@ -13,6 +13,6 @@ from lstm import BadInput
 def picture(scenes: Sequence[Scene], path: str) -> bytes:
     """``path`` ends in ``.svg`` or ``.png``."""
     if not scenes:
-        raise BadInput("--plot: there is nothing to draw: no gradient was given")
+        raise BadInput("--plot: there is nothing to draw: no gradient was judged")
     whole = stacked(scenes)
     return png(whole) if path.lower().endswith(".png") else standalone(whole).encode()
