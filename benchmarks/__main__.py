@@ -11,7 +11,7 @@ BENCHMARKS = {
     "exhaustive": "every weight by differences: ours, copies under vmap, a NumPy loop, torch.autograd.gradcheck",
     "schemes": "approach 1 and the five readings of approach 2: error against cost and step size",
     "scaling": "the exhaustive check's time against weights, timesteps and cell size",
-    "plots": "figures and tables of docs/performance.md, from the JSON files in docs/data",
+    "plots": "every figure of the documentation, and the tables of docs/performance.md from docs/data",
     "memory": "peak memory and time of BPTT, plain and in segments that are run again",
     "accuracy": "every way to a gradient, frameworks included, against the certified one",
     "rounding": "what rounding does to correct BPTT in low precision, against what the tolerances allow",

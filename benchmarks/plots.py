@@ -1,4 +1,4 @@
-"""``python -m benchmarks plots``: the figures and tables of docs/performance.md, from the JSON files in docs/data.
+"""``python -m benchmarks plots``: every figure of the documentation, and the tables of docs/performance.md from docs/data.
 
 Each file there is what a benchmark wrote: ``python -m benchmarks NAME --json docs/data/NAME.json``. What has no file is left out.
 """
@@ -6,6 +6,8 @@ Each file there is what a benchmark wrote: ``python -m benchmarks NAME --json do
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,4 +131,17 @@ def main(arguments: Sequence[str]) -> int:
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{render(docs / 'data', docs / 'figures')}\n\n{END}{after}", encoding="utf-8")
     print(page)
+    return _draw_the_tutorials(docs / "figures" / "make.py")
+
+
+def _draw_the_tutorials(script: Path) -> int:
+    """The figures that are computed and not recorded; they need matplotlib."""
+    if not script.is_file():
+        return 0
+    try:
+        draw = runpy.run_path(str(script))["main"]
+    except ModuleNotFoundError as missing:
+        print(f"benchmarks plots: {script}: needs {missing.name} (pip install matplotlib)", file=sys.stderr)
+        return 1
+    draw([])
     return 0

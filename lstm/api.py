@@ -214,7 +214,7 @@ def step(network: Network, states: tuple, x_t: Array, masks: tuple | None = None
     A plain traceable function: it checks nothing and accepts complex numbers too, which the complex-step
     estimate needs. ``masks`` as in `forward`, without their time axis. Layers in one direction only.
     """
-    with double_where_asked(network, states, x_t):
+    with double_where_asked(network):
         return net.step(network, states, x_t, masks)
 
 

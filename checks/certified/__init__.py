@@ -152,7 +152,7 @@ def _network_leaves(problem: Cost) -> int:
 
 
 def _of_network(problem: Cost) -> Cost:
-    if only_cost(problem).origin is None:
+    if "targets" not in (only_cost(problem).origin or {}):
         raise BadInput("problem: expected one made by Problem.from_network, whose forward pass is known; got another cost")
     return problem
 
