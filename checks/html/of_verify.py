@@ -8,8 +8,9 @@ from checks.html.compared import of_file
 from checks.html.diagnosis import cause_blocks, inside_blocks, known_blocks, probe_blocks
 from checks.html.elements import Markup, element, listing, number, pairs, table, text
 from checks.html.heat_figures import HeatFigure, heat_figures, heat_maps
+from checks.html.in_time import time_charts
 from checks.html.page import Section, page
-from checks.html.where import departure_chart, gate_table, time_charts
+from checks.html.where import departure_chart, gate_table
 from checks.pictures.heat_map import legend
 from checks.pictures.scene import Scene
 from checks.pictures.svg import inline
@@ -103,7 +104,7 @@ def _time(report: VerifyReport) -> list[Section]:
         return []
     words = (
         "The right gradient's way back through time, from the oracle: how large it still is at h and c of each timestep, and what each "
-        "timestep's own copy of the bias contributes. A steep fall towards t = 0 is a vanishing gradient, a rise an exploding one."
+        "timestep's own copy of the weights contributes. A steep fall towards t = 0 is a vanishing gradient, a rise an exploding one."
     )
     drawn = element("div", *(element("figure", Markup(inline(chart))) for chart in charts), class_="charts")
     return [Section("Where in time the gradient comes from", (element("p", words), drawn))]

@@ -1,9 +1,8 @@
-"""Which gate, which timestep: the two pictures that stand beside the verdict; and where in time the right gradient comes from."""
+"""Which gate, which timestep: the two pictures that stand beside the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,11 +15,9 @@ from checks.pictures.scene import Scene
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement
 from checks.verify.report import VerifyReport
-from lstm.levels import apart, directions
 
 FLOOR = 1e-2  # of errors in units of the tolerance: all below is as good as equal
 MOST_ROWS = 14  # of the table beside the verdict
-MOST_LEVELS = 4
 MOST_SERIES = 6  # of one chart: as many as there are colours, dashes and marks
 
 
@@ -91,56 +88,3 @@ def _inside_by_timestep(report: VerifyReport) -> dict[str, np.ndarray]:
         return {}
     given = [one for one in report.examination.departures if one.by_timestep and not one.name.endswith("_reverse")]
     return {one.name: np.nan_to_num(np.array(one.by_timestep), nan=0.0, posinf=np.inf) for one in given[: MOST_SERIES - 1]}
-
-
-def time_charts(report: VerifyReport) -> list[Scene]:
-    """For each direction of each layer: norms of dC/dh_t and dC/dc_t, and of each timestep's own term of the bias's gradient."""
-    if report.evidence is None or report.candidate.case.inputs.shape[0] < 2:
-        return []
-    charts = []
-    for words, internals in _inside(report):
-        charts += [_through_time(words, internals), _contributions(words, internals)]
-    return charts[: 2 * MOST_LEVELS]
-
-
-def _inside(report: VerifyReport) -> Iterator[tuple[str, Any]]:
-    assert report.evidence is not None
-    levels = report.candidate.case.layers
-    for level, (layers, belonging) in enumerate(zip(levels, report.evidence.internals, strict=True)):
-        for direction, internals in zip(directions(layers), apart(layers, belonging), strict=True):
-            which = f"layer {level}, " if len(levels) > 1 else ""
-            turned = "reverse, " if direction.reversed else "forward, " if len(directions(layers)) > 1 else ""
-            yield which + turned, internals
-
-
-def _through_time(words: str, internals: Any) -> Scene:
-    norms = {"dC/dh_t": _norms(internals.d_h), "dC/dc_t": _norms(internals.d_c)}
-    series = tuple(_over_time(name, values, kind) for kind, (name, values) in enumerate(norms.items()))
-    return Chart(f"{words}norm of the gradient at the state".capitalize(), _told(norms), "timestep", series).scene()
-
-
-def _contributions(words: str, internals: Any) -> Scene:
-    own = np.asarray(internals.d_z).sum(axis=1)  # (T, 4H): the batch's sum is what timestep t adds to the bias's gradient
-    blocks = dict(zip(_gates(own, internals), np.split(own, own.shape[1] // internals.d_c.shape[2], axis=1), strict=True))
-    norms = {f"gate {gate}": np.sqrt((block**2).sum(axis=1)) for gate, block in blocks.items()}
-    series = tuple(_over_time(name, values, kind) for kind, (name, values) in enumerate(norms.items()))
-    return Chart(f"{words}each timestep's own share of the bias's gradient".capitalize(), _told(norms), "timestep", series).scene()
-
-
-def _gates(own: np.ndarray, internals: Any) -> tuple[str, ...]:
-    """f has no pre-activation of its own where f = 1 - i."""
-    return lstm.GATES if own.shape[1] == 4 * internals.d_c.shape[2] else tuple(gate for gate in lstm.GATES if gate != "f")
-
-
-def _norms(array: Any) -> np.ndarray:
-    return np.sqrt((np.asarray(array, np.float64) ** 2).sum(axis=(1, 2)))
-
-
-def _over_time(name: str, values: np.ndarray, kind: int) -> Series:
-    t = np.arange(len(values))
-    return Series(name, t, values, kind, titles=tuple(f"{name}, t = {k}: {value:.3g}" for k, value in zip(t, values, strict=True)))
-
-
-def _told(norms: dict[str, np.ndarray]) -> str:
-    parts = [f"{name} from {values[-1]:.1e} at t = {len(values) - 1} to {values[0]:.1e} at t = 0" for name, values in norms.items()]
-    return "; ".join(parts) + "."
