@@ -29,6 +29,7 @@ def assert_gradients(gradients: Any, problem: Cost) -> None:
             the problem's if that is lower.
         problem: the cost; `Problem.from_network` makes one from a network and its data.
     """
+    __tracebackhide__ = True  # pytest then shows the test's own line, not ours
     leaves_like(only_cost(problem), gradients)
     gradient, _ = gradient_and_magnitudes(problem)
     double = problem.astype(np.float64)

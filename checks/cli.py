@@ -6,6 +6,7 @@ Exit code 0: everything agrees as it should; 1: a gradient disagrees; 2: the inp
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import sys
@@ -30,6 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     main_parser = _Parser(prog="lstm-check", description="Is this gradient of an LSTM right, and if not, where is it wrong?")
+    main_parser.add_argument("--version", action="version", version=f"lstm-check {importlib.metadata.version('lstm-check')}")
     commands = main_parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
     _add_demo(commands)
     _add_sweep(commands)
@@ -92,6 +94,8 @@ def _check_paths(arguments: argparse.Namespace) -> None:
         path = getattr(arguments, flag, None)
         if path is None or (flag == "json" and path == "-"):
             continue
+        if path == "-":
+            raise BadInput(f"--{flag}: expected a path; only --json goes to stdout")
         existed = os.path.exists(path)
         if not existed or os.path.isfile(path) or os.path.isdir(path):  # opening a device or a pipe to see would already be using it
             _open(flag, path, "ab").close()
@@ -161,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BadInput as error:
         print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"lstm-check {arguments.command}: expected a problem that fits into memory; {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # somebody read the first lines and left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

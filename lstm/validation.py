@@ -62,6 +62,7 @@ class Dimensions:
         self.learned_from: dict[str, str] = {}
         self.dtype: np.dtype | None = None
         self.dtype_from = ""
+        self.traced = False
 
     def floats(self, name: str, value: Any, axes: str) -> Any:
         """Check a floating-point array against axes such as "T B D" or "R 4H". Returns it."""
@@ -69,9 +70,13 @@ class Dimensions:
         if array.dtype not in FLOATS:
             raise BadInput(f"{name}: expected float32 or float64; got {array.dtype} (nothing is cast silently)")
         if self.dtype is None:
-            self.dtype, self.dtype_from = array.dtype, name
+            self.dtype, self.dtype_from, self.traced = array.dtype, name, is_traced(array)
         elif array.dtype != self.dtype:
-            raise BadInput(f"{name}: expected {self.dtype}, as {self.dtype_from} has; got {array.dtype} (nothing is cast)")
+            why = "nothing is cast"
+            if not jax.config.read("jax_enable_x64") and (self.traced or is_traced(array)):
+                why = "a function that JAX traces in 32-bit mode takes float64 arguments as float32; "
+                why += "call it inside `with jax.enable_x64(True):`, or use float32 throughout"
+            raise BadInput(f"{name}: expected {self.dtype}, as {self.dtype_from} has; got {array.dtype} ({why})")
         self.shape(name, array.shape, axes)
         return array
 

@@ -216,7 +216,10 @@ def test_of_residuals(kept):
          "got shape (4, 16)"),
         ({"w_x": LAYER.w_x.astype(np.float32)}, "layers[0].w_x: expected float64, as residuals has; got float32 (nothing is cast)"),
         ({"b": changed(LAYER.b, 3, np.nan)}, "layers[0].b: expected finite numbers; got nan at index [3] (1 in all)"),
-        ({"w_x": ones((D, 20)), "w_h": ones((5, 20)), "b": ones(20)}, "layers: expected (R, H, number of gates) = (4, 4, 4), as in residuals; got (5, 5, 4)"),
+        (
+            {"w_x": ones((D, 20)), "w_h": ones((5, 20)), "b": ones(20)},
+            "layers: expected (R, H, number of gates) = (4, 4, 4), as in residuals; got (5, 5, 4)",
+        ),
     ],
 )  # fmt: skip
 def test_of_layers_that_did_not_make_the_residuals(residuals, fields, message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from checks.catalogue.bug import Bug, Family, either, final_c, final_h, initial_c, replace_blocks, several_steps
@@ -172,9 +174,24 @@ def gate_missing(gate: str) -> Bug:
     )  # fmt: skip
 
 
+def other_orders() -> list[str]:
+    return ["".join(order) for order in itertools.permutations("ifgo") if order != tuple("ifgo")]
+
+
+def gate_gradients_permuted(order: str) -> Bug:
+    """``order``: whose gradients stand in the blocks of d_z that the weights have as i, f, g, o."""
+    return Bug(
+        f"gate-gradients-in-order-{order}", f"the gate gradients are put together in the order {', '.join(order)} inside the loop", "(13)",
+        "the blocks of every weight's gradient are exchanged, and what goes back to h and to the inputs meets the wrong weights",
+        "Put d_z together in the order of the forward pass: one list of gate names for both.",
+        {"d_z": lambda d_z, _: np.concatenate([blocks(d_z)["ifgo".index(q)] for q in order], axis=-1)}, parameters={"order": order},
+    )  # fmt: skip
+
+
 BUGS = (*OUTPUT, *CELL, *SLOPES)
 FAMILIES = (
     Family("derivative-omitted", derivative_omitted, lambda case: ("i", "f", "g", "o", "ifo", "ifgo")),
     Family("sigmoid-twice-in-derivative", derivative_activated_twice, lambda case: ("i", "f", "o", "ifo")),
     Family("gate-missing", gate_missing, lambda case: "ifgo"),
+    Family("gate-gradients-permuted", gate_gradients_permuted, lambda case: other_orders()),
 )

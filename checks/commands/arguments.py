@@ -47,7 +47,7 @@ def plot_path(text: str) -> str:
     if not text.lower().endswith((".svg", ".png")):
         raise argparse.ArgumentTypeError(f"expected a path that ends in .svg or .png; got {text}")
     if text.lower().endswith(".png") and importlib.util.find_spec("matplotlib") is None:
-        raise argparse.ArgumentTypeError("expected matplotlib for PNG (pip install 'lstm-check[plot]'); .svg needs nothing")
+        raise argparse.ArgumentTypeError("expected matplotlib for PNG (pip install matplotlib); .svg needs nothing")
     return text
 
 

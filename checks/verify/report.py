@@ -16,6 +16,7 @@ from checks.report import WIDTH
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement
 from checks.verify.evidence import Evidence
+from checks.verify.forward_report import forward_lines, listed, numbers
 from lstm.levels import directions
 
 NAME_WIDTH = 34
@@ -90,9 +91,7 @@ class VerifyReport:
         return sizes | {"layers": len(case.layers), "directions": len(top)}
 
     def __str__(self) -> str:
-        parts = [self.headline(), self.subject()]
-        if self.forward:
-            parts.append(self._forward_paragraph())
+        parts = [self.headline(), self.subject(), self._forward_paragraph()]
         if self.judged:
             found = [self.not_examined()] if not self.examined else []
             if self.examination is not None:
@@ -126,7 +125,7 @@ class VerifyReport:
             names += [f"{len(wrong_ones) - 3} more"] if len(wrong_ones) > 3 else []
             count = f"{len(wrong_ones)} of {len(self.parameters)} gradients {'is' if len(wrong_ones) == 1 else 'are'} wrong"
             worst = max(wrong_ones, key=lambda each: each.in_tolerances)
-            return f"{count}: {_listed(names)}; worst at {worst.place}."
+            return f"{count}: {listed(names)}; worst at {worst.place}."
         unsure = [each.name for each in (*self.forward, *self.parameters) if each.verdict is Verdict.INCONCLUSIVE]
         if unsure:
             return f"no error found, but nothing can be said of {', '.join(unsure)}: rounding drowns it."
@@ -148,21 +147,7 @@ class VerifyReport:
         )
 
     def _forward_paragraph(self) -> str:
-        agreeing = [each.name for each in self.forward if each.verdict is Verdict.AGREES]
-        verb = "agree" if len(agreeing) > 1 or agreeing == ["outputs"] else "agrees"
-        lines = [f"Forward pass: {_listed(agreeing)} {verb}."] if agreeing else []
-        lines += [
-            f"Forward pass: {each.name}: {each.verdict.value}, in {each.wrong} of {each.size} entries; "
-            f"worst at {each.place}: {_numbers(each)}"
-            for each in self.forward
-            if each.verdict is not Verdict.AGREES
-        ]
-        lines += [f"What would make it match: your results are those {words}." for words in self.guesses]
-        if self.forward_verdict is Verdict.DISAGREES and not self.guesses:
-            lines.append(
-                "None of the usual reasons makes it match: gate order, transposes, forget offset, missing tanh, biases, (h, c), axes."
-            )
-        return "\n".join(_filled(line) for line in lines)
+        return "\n".join(_filled(line) for line in forward_lines(self))
 
     def _table(self) -> str:
         width = min(NAME_WIDTH, max(len(name) for name in ["gradient of", *(each.name for each in self.parameters)]) + 2)
@@ -186,7 +171,7 @@ class VerifyReport:
             for block in each.blocks or (each,):
                 if block.verdict is Verdict.DISAGREES or (each.wrong and not each.blocks):
                     share = "" if block is each else f"gate {block.name}, {block.wrong} of {block.size} entries; "
-                    lines.append(_filled(f"{share}worst at {block.place}: {_numbers(block)}", "  "))
+                    lines.append(_filled(f"{share}worst at {block.place}: {numbers(block)}", "  "))
             sections.append("\n".join([_filled(lines[0]), *lines[1:]]))
         hidden = len(sections) - SHOWN_PLACES
         return sections[:SHOWN_PLACES] + ([f"… and {hidden} more arrays in the table."] if hidden > 0 else [])
@@ -199,23 +184,12 @@ class VerifyReport:
         elif not missing:
             text = f"Checked: all {len(checked)} gradients that there are."
         else:
-            text = f"Checked: {f'the gradients of {_listed(checked)}' if checked else 'no gradient'}."
+            text = f"Checked: {f'the gradients of {listed(checked)}' if checked else 'no gradient'}."
         if missing:
-            text += f" Not given, so not checked: {_listed(missing)}."
+            text += f" Not given, so not checked: {listed(missing)}."
         if self.candidate.internals:
             text += f" Compared, but part of no verdict: {len(self.candidate.internals)} gradients inside the network."
         return _filled(text)
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _numbers(each: Judgement) -> str:
-    return (
-        f"expected {each.expected:.9g}, got {each.got:.9g} (off by {abs(each.got - each.expected):.1e}; rounding in "
-        f"{each.precision} allows {each.tolerance:.1e})"
-    )
 
 
 def _wrong_gates(each: Judgement) -> str:
@@ -223,7 +197,7 @@ def _wrong_gates(each: Judgement) -> str:
     wrong = [block.name for block in each.blocks if block.verdict is Verdict.DISAGREES]
     if not wrong or len(wrong) == len(each.blocks):
         return ""
-    return f" (gate{'s' if len(wrong) > 1 else ''} {_listed(wrong)})"
+    return f" (gate{'s' if len(wrong) > 1 else ''} {listed(wrong)})"
 
 
 def _gates(each: Judgement) -> str:

@@ -44,7 +44,7 @@ def texts(key: str, table: Any, keys: tuple[str, ...]) -> dict[str, str]:
 
 def gate_order(key: str, value: Any) -> tuple[str, ...]:
     """i, f, g, o in some order; or i, g, o, where f = 1 - i."""
-    words = tuple(value.split()) if isinstance(value, str) else ()
+    words = tuple("g" if word == "c" else word for word in value.split()) if isinstance(value, str) else ()  # ONNX and Keras say c
     if sorted(words) not in (sorted(GATES), sorted("igo")):
         raise BadInput(f"{key}: expected i, f, g, o in some order (or i, g, o, where f = 1 - i), with spaces; got {described(value)}")
     return words
