@@ -84,6 +84,7 @@ def test_arrays(case):
     assert "valid" in found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [golden("torch", **SIZES), COST], ids=["torch", "a cost"])
 def test_what_the_reader_lets_through_is_judged(case, monkeypatch):
     """Swapped arrays, huge numbers, other precisions: a verdict, as text and as JSON, for each."""

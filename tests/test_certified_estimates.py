@@ -16,6 +16,8 @@ import checks
 from checks.estimate import flatten
 from checks.tolerance import gradient_and_magnitudes
 
+pytestmark = pytest.mark.long
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks are run from the root, not installed
 
 pytest.importorskip("flint")

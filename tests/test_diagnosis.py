@@ -22,6 +22,8 @@ from checks.diagnosis.pairs import MOST_PAIRS
 from checks.files.draw import ExportOptions
 from lstm.layouts import LAYOUTS
 
+pytestmark = pytest.mark.long
+
 OPTIONS = ExportOptions(LAYOUTS["torch"], timesteps=6, batch=3, inputs=4, hidden=5, outputs=7, seed=5)
 
 

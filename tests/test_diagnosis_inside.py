@@ -19,6 +19,8 @@ from checks.diagnosis.observation import Observation
 from checks.files.candidate_reading import understand
 from checks.verdict import Verdict
 
+pytestmark = pytest.mark.long
+
 SIZES = {"timesteps": 4, "batch": 2, "inputs": 3, "hidden": 2, "layers": 2, "lengths": True}
 
 

@@ -17,6 +17,8 @@ from checks.files.draw import ExportOptions, random_case
 from checks.oracle.case import OracleCase
 from lstm.layouts import LAYOUTS
 
+pytestmark = pytest.mark.long
+
 TORCH = LAYOUTS["torch"]
 DIRECTIONS = {
     "both, two levels, lengths": {"bidirectional": True, "layers": 2, "lengths": True},

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks ar
 
 from benchmarks import __main__ as command, exhaustive, plots, scaling
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def docs(tmp_path_factory):

@@ -15,6 +15,8 @@ from checks import cli
 from checks.exhaustive import saved
 from checks.exhaustive.progress import Progress
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def undisturbed():

@@ -12,6 +12,8 @@ from checks.files.draw import ExportOptions, random_case
 from checks.html.in_time import inside, shares, shares_by_gate
 from lstm.layouts import LAYOUTS
 
+pytestmark = pytest.mark.long
+
 OPTIONS = {"timesteps": 4, "batch": 3, "inputs": 2, "hidden": 3}
 
 

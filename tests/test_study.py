@@ -18,6 +18,8 @@ from benchmarks.study_cases import REGIMES, STRUCTURES, Structure
 from checks.files.export import ExportOptions, golden_vectors, random_case
 from lstm.layouts import LAYOUTS
 
+pytestmark = pytest.mark.long
+
 FEW = (
     Structure("torch", study_cases.SIZES[0]),
     Structure("keras", study_cases.SIZES[0]),  # of the same sizes: the same compiled programs

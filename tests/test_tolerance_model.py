@@ -26,6 +26,8 @@ from checks.verdict import Verdict
 from checks.verify import verify
 from lstm.layouts import LAYOUTS
 
+pytestmark = pytest.mark.long
+
 SIZE = Size(9, 3, 4, 5)
 
 

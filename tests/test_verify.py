@@ -82,7 +82,7 @@ def test_what_layouts_can_hold(layouts):
     assert of["apart"] == sorted(["clip", "clip, peepholes, projection"])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [each if each == "plain" else pytest.param(each, marks=pytest.mark.long) for each in VARIANTS])
 def test_an_export_agrees_in_every_layout_and_one_entry_does_not(variant, layouts, rng, tmp_path):
     """Written in each format in turn and read as the printed command says; one entry of each array changed by 1e-6 of its largest."""
     able = [(layout, described) for layout, described in layouts.values() if variant in held(layout)]

@@ -15,6 +15,8 @@ from checks.oracle.rounding_strand import product_rounding
 from checks.oracle.tolerance import LAMBDA, RoundingModel
 from checks.verdict import Verdict
 
+pytestmark = pytest.mark.long
+
 CASES = {  # sizes of the network, what its weights are multiplied by
     "one step, one sequence": ({"timesteps": 1, "batch": 1, "inputs": 2, "hidden": 3}, 1),
     "ordinary": ({"timesteps": 32, "batch": 4, "inputs": 32, "hidden": 32}, 1),
