@@ -18,6 +18,8 @@ from checks.certified import balls, cell
 from checks.estimate import flatten
 from lstm import BadInput
 
+pytestmark = pytest.mark.long
+
 flint = pytest.importorskip("flint")
 mpmath = pytest.importorskip("mpmath")
 

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 PLANTED = {
     "skip_called": "def test_it():\n    pytest.skip('planted')\n",
     "skip_marked": "@pytest.mark.skip(reason='planted')\ndef test_it(): pass\n",

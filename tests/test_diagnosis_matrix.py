@@ -17,6 +17,8 @@ from checks.commands.bugs_peers import jax_check_grads, torch_gradcheck
 from checks.estimate import flatten
 from checks.verdict import Verdict
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def matrix():

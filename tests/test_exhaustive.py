@@ -18,6 +18,8 @@ from checks.exhaustive.differences import EVALUATIONS
 from checks.exhaustive.entries import all_entries
 from checks.network_problem import from_upstream
 
+pytestmark = pytest.mark.long
+
 T, B, D, H, R = 5, 3, 2, 4, 3
 
 

@@ -22,6 +22,8 @@ from lstm import BadInput
 from lstm.layouts import LAYOUTS
 from lstm.levels import directions, together_as_layers
 
+pytestmark = pytest.mark.long
+
 VISIBLE = 1e-3  # of the largest output: far above any rounding
 
 

@@ -14,6 +14,8 @@ import lstm
 from checks.estimate import flatten
 from lstm import remat
 
+pytestmark = pytest.mark.long
+
 CASE = Case(T=7, B=3, D=2, H=4, K=5, loss="cross_entropy", targets="labels", lengths=(7, 2, 5), layers=2)
 SINGLE = dataclasses.replace(CASE, layers=1)
 EQUAL = 1e-14  # of the largest entry: sums of 7 terms in another order

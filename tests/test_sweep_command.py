@@ -19,6 +19,8 @@ from checks.pictures.files import picture
 from checks.sweep import HALF_DECADES, Curve, sweep
 from checks.verdict import Verdict
 
+pytestmark = pytest.mark.long
+
 SMALL = SweepOptions(timesteps=(3,), dtypes=("float64",), hidden=2)
 DERIVATIVES = ("full_sequence", "per_timestep.paired", "per_timestep.replayed", "per_timestep.untied")
 
