@@ -55,8 +55,11 @@ class _Evaluation:
         self.problem = problem
 
     def __call__(self, flat: np.ndarray) -> float:
+        return self._value(self.problem.unflatten(flat.copy()))
+
+    def _value(self, weights: Any) -> float:
         with self.problem.scope():  # whatever of JAX is inside computes in the weights' own precision
-            value = np.asarray(self.problem.cost(self.problem.unflatten(flat.copy())))
+            value = np.asarray(self.problem.cost(weights))
         if np.iscomplexobj(value):
             raise BadInput(f"loss: expected a real number; got {value.dtype}")
         if value.shape != ():
@@ -65,11 +68,7 @@ class _Evaluation:
 
     def check_repeatable(self) -> None:
         given = self.problem.unflatten(self.problem.flat.copy())
-        with self.problem.scope():
-            value = np.asarray(self.problem.cost(given))
-        if np.iscomplexobj(value) or value.shape != ():
-            raise BadInput(f"loss: expected one real number; got {value.dtype} of shape {value.shape}")
-        first = float(value)
+        first = self._value(given)
         if any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(self._fresh()), strict=True)):
             raise BadInput("loss: expected the weights to be left alone; got weights that it changed in place")
         second = self(self.problem.flat)

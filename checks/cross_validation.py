@@ -2,7 +2,7 @@
 
 The reference is the complex step, in float64 whatever the candidate's precision: it sees only the forward cost and
 has no cancellation. Where the cost is not analytic, automatic differentiation stands in, and the report says so. A
-reference counts only if full-sequence differences confirm it within their own error estimate.
+reference counts only if full-sequence differences do not contradict it, and where the two differ, only if they tell which is right.
 """
 
 from __future__ import annotations
