@@ -53,8 +53,7 @@ def judge(seed: int, number: int, planted: bool, structures: tuple[Structure, ..
     if planted:
         row |= _effect(drawn, oracle, candidate)
         if report.verdict is Verdict.AGREES and report.examination is not None:  # then the report has to have said so
-            strength = report.examination.strength
-            row["said"] = drawn.bug in {**strength.unseen, **strength.elsewhere}
+            row["said"] = report.examination.strength.hides(drawn.bug or "")
     return row
 
 

@@ -12,6 +12,7 @@ from verify_cases import check, golden, oracle_of
 
 from checks.catalogue.recurrence import truncated
 from checks.diagnosis import Subject, of_pytree
+from checks.diagnosis.report import strength_text
 from checks.diagnosis.rounding import rounding_of
 from checks.diagnosis.strength import WEAKNESSES, strength
 from checks.files.draw import ExportOptions, random_case
@@ -102,6 +103,25 @@ def test_a_low_precision_hides_faint_bugs():
     case = drawn(timesteps=12, lengths=True)
     assert dict(strength_of(case).unseen) == {}
     assert "truncated-to-11-steps" in strength_of(case, dtype=ml_dtypes.bfloat16).unseen
+
+
+def test_long_sequences_say_from_which_length_on_truncation_is_hidden():
+    """Not every length is planted there; the boundary is, and what lies on either side of it agrees with planting."""
+    case = drawn(timesteps=130, hidden=3, inputs=2, batch=2)
+    found = strength_of(case)
+    least, most = found.lengths["truncated-to-k-steps"]
+    assert most == 129
+    assert least > 10
+    assert not any(found.hides(f"truncated-to-{k}-steps") for k in range(2, least))
+    names = [jax.tree_util.keystr(path).removeprefix(".") for path, _ in jax.tree_util.tree_leaves_with_path(case.parameters)]
+    planted = Subject.of(case, of_pytree(case.parameters, names)).planted
+    rooms = list(map(np.array, rounding_of(planted.case, dtype="float64")))
+    for k in (least - 1, least, (least + most) // 2, most):
+        wrong = planted.arrays((truncated(k),))
+        shows = any((np.abs(wrong[name] - planted.correct[name]) > room).any() for name, room in zip(names, rooms, strict=True))
+        assert shows == (k < least)
+        assert found.hides(truncated(k).name) == (k >= least)
+    assert f"truncated-to-k-steps for every k from {least} to 129" in " ".join(strength_text(found).split())
 
 
 def test_the_report_of_a_file_says_it():

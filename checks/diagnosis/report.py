@@ -106,10 +106,13 @@ def strength_text(found: Strength) -> str:
         return filled("Probe: no bugs of the catalogue can be planted in this network, so what it would hide is not known.")
     seen = found.planted - len(found.unseen) - len(found.elsewhere)
     lines = [f"Probe: planted one by one, {seen} of {found.planted} bugs of the catalogue would show in the arrays given."]
-    if found.unseen:
-        lines.append(f"Unseen here: {_some(list(found.unseen))}.")
-    if found.elsewhere:
-        lines.append(f"Would show only in arrays that were not given: {_some(list(found.elsewhere))}.")
+    unseen, elsewhere = (found.outside_lengths(bugs) for bugs in (found.unseen, found.elsewhere))
+    if unseen:
+        lines.append(f"Unseen here: {_some(unseen)}.")
+    if elsewhere:
+        lines.append(f"Would show only in arrays that were not given: {_some(elsewhere)}.")
+    for family, (least, most) in found.lengths.items():
+        lines.append(f"Unseen in the arrays given: {family} for every k from {least} to {most}.")
     if found.weaknesses:
         lines.append(f"Weak because: {'; '.join(found.weaknesses)}.")
     return "\n".join([filled(lines[0]), *(filled(line, "  ") for line in lines[1:])])

@@ -13,7 +13,7 @@ import numpy as np
 
 from checks.catalogue import BUGS, Bug, Case
 from checks.catalogue.recurrence import truncated
-from checks.diagnosis.planted import Planted
+from checks.diagnosis.planted import EVERY_LENGTH, Planted
 
 SATURATED = 1e-3  # a (1 - a) below this lets less than a thousandth through: the sigmoid past ±7
 
@@ -27,17 +27,29 @@ class Strength:
         unseen: bugs without effect here on any array; name -> title.
         elsewhere: bugs that would show in arrays which were not given; name -> title.
         planted: how many bugs were planted; 0 where the network is one that bugs cannot be planted in.
+        lengths: of a sequence too long to plant truncation after each number of timesteps, family -> the least and the
+            greatest number between which truncation shows in no array given; those planted in between all say so.
     """
 
     weaknesses: tuple[str, ...]
     unseen: Mapping[str, str]
     elsewhere: Mapping[str, str]
     planted: int
+    lengths: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+
+    def hides(self, name: str) -> bool:
+        """Would this bug show in none of the arrays given?"""
+        return bool({name} & {*self.unseen, *self.elsewhere}) or any(name in _names(*each) for each in self.lengths.items())
+
+    def outside_lengths(self, bugs: Mapping[str, str]) -> list[str]:
+        """The names of those that ``lengths`` does not speak of already."""
+        within = set().union(*(_names(*each) for each in self.lengths.items()))
+        return [name for name in bugs if name not in within]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "weaknesses": list(self.weaknesses), "unseen": dict(self.unseen), "only_in_arrays_not_given": dict(self.elsewhere),
-            "planted": self.planted,
+            "planted": self.planted, "lengths": {family: list(span) for family, span in self.lengths.items()},
         }  # fmt: skip
 
 
@@ -47,16 +59,52 @@ def strength(planted: Planted, allowed: Mapping[str, np.ndarray], given: tuple[s
     for bug in catalogue(planted):
         if not _reached(bug, planted):
             continue
-        found = planted.arrays((bug,))
+        changed = _changed(bug, planted, allowed)
         count += 1
-        if found is None:
+        if changed is None:
             continue
-        changed = {name for name, array in found.items() if _differs(array, planted.correct[name], allowed[name])}
         if not changed:
             unseen[bug.name] = bug.title
         elif not changed & set(given):
             elsewhere[bug.name] = bug.title
-    return Strength(tuple(weaknesses(planted.case)), unseen, elsewhere, count)
+
+    def hidden(bug: Bug) -> bool:
+        if bug.name in unseen or bug.name in elsewhere:
+            return True
+        changed = _changed(bug, planted, allowed)
+        return changed is not None and not changed & set(given)
+
+    return Strength(tuple(weaknesses(planted.case)), unseen, elsewhere, count, _lengths(planted, hidden))
+
+
+def _changed(bug: Bug, planted: Planted, allowed: Mapping[str, np.ndarray]) -> set[str] | None:
+    """The arrays in which the bug shows; None where it cannot be run."""
+    found = planted.arrays((bug,))
+    if found is None:
+        return None
+    return {name for name, array in found.items() if _differs(array, planted.correct[name], allowed[name])}
+
+
+def _lengths(planted: Planted, hidden: Callable[[Bug], bool]) -> dict[str, tuple[int, int]]:
+    """Where only some lengths of truncation were planted: from which on does none show? The boundary is found by planting more."""
+    longest = planted.case.longest
+    if longest <= EVERY_LENGTH:
+        return {}
+    tried = sorted(bug.parameters["steps"] for bug in planted.bugs if "steps" in bug.parameters)
+    seen, least = 1, longest
+    for steps in reversed(tried):
+        if not hidden(truncated(steps)):
+            seen = steps
+            break
+        least = steps
+    while least - seen > 1:  # a path's share falls with its length: between one that shows and one that does not lies one boundary
+        middle = (seen + least) // 2
+        seen, least = (seen, middle) if hidden(truncated(middle)) else (middle, least)
+    return {"truncated-to-k-steps": (least, longest - 1)} if least < longest else {}
+
+
+def _names(family: str, span: tuple[int, int]) -> set[str]:
+    return {family.replace("-k-", f"-{k}-") for k in range(span[0], span[1] + 1)}
 
 
 def catalogue(planted: Planted) -> list[Bug]:
