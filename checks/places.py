@@ -13,12 +13,17 @@ _SOURCES = {"w_x": "from x", "w_h": "from h"}
 
 def describe(name: str, index: tuple[int, ...], shape: tuple[int, ...], gates: tuple[str, ...] = lstm.GATES) -> str:
     """``layers[0].w_h``, (7, 11), (8, 32), i f g o -> ``layers[0].w_h[f, unit 3, from h 7]``; other arrays keep their indices."""
-    field = name.rpartition(".")[2]
-    if not gates or "layers[" not in name or field not in ("w_x", "w_h", "b"):
+    if gate_blocks(name, gates) == 1:
         return f"{name}[{', '.join(map(str, index))}]" if index else name
+    field = name.rpartition(".")[2]
     gate, unit = divmod(index[-1], shape[-1] // len(gates))
     source = f", {_SOURCES[field]} {index[0]}" if field in _SOURCES else ""
     return f"{name}[{gates[gate]}, unit {unit}{source}]"
+
+
+def gate_blocks(name: str, gates: tuple[str, ...]) -> int:
+    """How many blocks, one for each gate, the array's last axis has; 1 where it has none, as peepholes."""
+    return len(gates) if gates and "layers[" in name and name.rpartition(".")[2] in ("w_x", "w_h", "b") else 1
 
 
 def gates_of_leaves(parameters: Any) -> list[tuple[str, ...]]:

@@ -8,12 +8,13 @@ magnitudes added, except with probability 2 exp(-λ²/2). Here
     n        roundings on the longest path from a parameter to the cost and back: in each of T timesteps, forward and
              backward, a contraction over m terms and about 16 more operations; then a sum over the T B rows
     λ = 8    2 exp(-32) = 3e-14: never seen in a billion entries
-    sum      Σ_t |timestep t's own contribution|, largest entry of each array: what cancels between timesteps counts
+    sum      Σ_t |timestep t's own contribution|, what cancels between timesteps counts: the largest entry of each gate's block
+             of an LSTM layer's arrays, since entries of a block share their roundings; of other arrays, the largest entry of all
 
 That counts roundings relative to what is added up. Some are larger than that: a saturated gate's a (1 - a) and softmax(y)
 less the target are rounded relative to 1, large pre-activations relative to their terms, and what a timestep gets wrong the
 others inherit. How far these reach is measured, not bounded: `checks.rounding.propagated`, in units of u, the largest entry of
-each array; a correct implementation may take up to 4 operations where `jax.grad` takes one, so λ √4 u times that is added.
+each block; a correct implementation may take up to 4 operations where `jax.grad` takes one, so λ √4 u times that is added.
 
 The same number applies to the reference, in its own precision, so two float64 gradients may differ by twice that.
 """
@@ -26,6 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from checks.places import gate_blocks, gates_of_leaves
 from checks.problem import Cost, Problem, only_cost
 from checks.rounding import propagated
 
@@ -42,20 +44,33 @@ def rounding_tolerance(problem: Cost, dtype: Any = None) -> list[float]:
         problem: the cost; its magnitudes are computed in float64.
         dtype: the candidate's precision; default the problem's own.
     """
-    return tolerance_of(only_cost(problem), gradient_and_magnitudes(problem)[1], dtype or problem.dtype)
+    rooms = tolerance_of(only_cost(problem), gradient_and_magnitudes(problem)[1], dtype or problem.dtype)
+    return [float(np.max(room)) for room in rooms]
 
 
-def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
-    """`rounding_tolerance`, the magnitudes known."""
+def tolerance_of(problem: Cost, magnitudes: Any, dtype: Any) -> list[np.ndarray]:
+    """For each array of the parameters, an array of its shape: what is allowed at each entry, the same all over a gate's block."""
     factor = LAMBDA * np.sqrt(OPERATIONS_FOR_ONE) * float(np.finfo(dtype).eps) / 2
-    reaches = [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(reach(problem))]
+    reaches = [factor * leaf for leaf in largest_in_blocks(problem, reach(problem))]
     return [one + other for one, other in zip(tolerance_of_sums(problem, magnitudes, dtype), reaches, strict=True)]
 
 
-def tolerance_of_sums(problem: Cost, magnitudes: Any, dtype: Any) -> list[float]:
+def tolerance_of_sums(problem: Cost, magnitudes: Any, dtype: Any) -> list[np.ndarray]:
     """The part of `tolerance_of` that needs no program of its own, and allows less: who keeps within it agrees."""
     factor = LAMBDA * np.sqrt(roundings(problem)) * float(np.finfo(dtype).eps) / 2
-    return [factor * float(np.max(leaf)) for leaf in jax.tree.leaves(magnitudes)]
+    return [factor * leaf for leaf in largest_in_blocks(problem, magnitudes)]
+
+
+def largest_in_blocks(problem: Cost, tree: Any) -> list[np.ndarray]:
+    """The arrays of a pytree like the parameters, every entry replaced by the largest of its gate's block; NaN if one is NaN."""
+    found = []
+    for name, leaf, gates in zip(problem.leaf_names, jax.tree.leaves(tree), gates_of_leaves(problem.parameters), strict=True):
+        count = gate_blocks(name, gates)
+        width = np.shape(leaf)[-1] if np.ndim(leaf) else 1
+        blocks = np.reshape(leaf, (-1, count, width // count))
+        largest = np.max(blocks, axis=(0, 2), keepdims=True)
+        found.append(np.broadcast_to(largest, blocks.shape).reshape(np.shape(leaf)))
+    return found
 
 
 def reach(problem: Cost) -> Any:

@@ -32,7 +32,7 @@ def within_rounding(
     """
     magnitudes = gradient_and_magnitudes(problem)[1]
     errors = [0.0] * len(problem.leaf_names) if error is None else [np.nan_to_num(leaf) for leaf in jax.tree.leaves(error)]
-    tolerances: tuple[Callable[..., list[float]], ...] = (tolerance_of_sums, tolerance_of)
+    tolerances: tuple[Callable[..., list[np.ndarray]], ...] = (tolerance_of_sums, tolerance_of)
     for tolerance in tolerances:
         rooms = tolerance(problem, magnitudes, dtype or problem.dtype)
         comparisons = compare(problem, value, reference, [e + rounded * room for e, room in zip(errors, rooms, strict=True)])

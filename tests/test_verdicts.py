@@ -83,6 +83,25 @@ def test_losses_that_are_no_function_to_a_real_number_are_refused(loss):
         checks.check_function(loss, np.cos, W)
 
 
+@pytest.mark.parametrize("gate", [0, 1, 2, 3])
+def test_a_small_block_is_judged_by_its_own_size(gate):
+    """With a forget bias of 10, block f is some 1e-4 of the largest entry, and 3 % of one entry of it are seen in float32."""
+    generator = np.random.default_rng(3)
+    network = lstm.init_network(1, input_size=3, hidden_size=5, output_size=2)
+    layer = jax.tree.map(np.array, network.layers[0])
+    layer.b[5:10] += 10
+    network = jax.tree.map(np.float32, lstm.Network((layer,), network.readout))
+    inputs, targets = (generator.normal(size=(7, 2, size)).astype(np.float32) for size in (3, 2))
+    problem = checks.Problem.from_network(network, inputs, targets)
+    gradients = jax.tree.map(np.array, lstm.loss_and_gradients(network, inputs, targets)[1])
+    checks.assert_gradients(gradients, problem)
+    block = gradients.layers[0].w_h[:, 5 * gate : 5 * gate + 5]
+    largest = np.unravel_index(np.abs(block).argmax(), block.shape)
+    block[largest] *= 1.03
+    with pytest.raises(AssertionError, match=rf"w_h\[{'ifgo'[gate]}, unit {largest[1]}, from h {largest[0]}\]"):
+        checks.assert_gradients(gradients, problem)
+
+
 @pytest.mark.parametrize(("timesteps", "hidden_size", "dtype"), [(4, 8, np.float64), (30, 3, np.float64), (400, 2, np.float32)])
 def test_error_estimates_cover_over_many_draws(timesteps, hidden_size, dtype):
     """A long running sum of nearly equal losses is where rounding errors at neighbouring points are most alike."""
