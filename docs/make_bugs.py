@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pathlib
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import lstm
-from checks.catalogue import Bug, Case, cell, cost, recurrence, upstream, weights
+from checks.catalogue import Bug, Case, cell, cell_variants, cost, recurrence, upstream, variants, weights
 
 PAGE = pathlib.Path(__file__).with_name("bugs.md")
 
@@ -27,6 +28,8 @@ SECTIONS = (
     ("The entrance of the loop over time", upstream),
     ("Inside one timestep", cell),
     ("From gate gradients to weights, inputs and initial state", weights),
+    ("Layers with peepholes or a projection", variants),
+    ("Layers with a clipped cell state, coupled gates, or other activations", cell_variants),
     ("The loss, the readout, and constant factors", cost),
 )
 
@@ -50,7 +53,7 @@ A check can be as wrong as what it checks:
 
 
 def bugs_of(module: Any) -> list[Bug]:
-    """The single bugs, and of each family the first member that one of two generic cases can have."""
+    """The single bugs, and of each family the first member that one of the generic cases can have."""
     families = getattr(module, "FAMILIES", ())
     return [*module.BUGS, *(next(bug for case in generic_cases() for bug in family.members(case)) for family in families)]
 
@@ -62,7 +65,10 @@ def generic_cases() -> tuple[Case, ...]:
     inputs = rng.normal(size=(7, 3, 4))
     targets = {"squared_error": rng.normal(size=(7, 3, 6)), "cross_entropy": rng.integers(0, 6, size=(7, 3))}
     lengths = np.array([7, 2, 5])
-    return tuple(Case.of_cost(network, inputs, target, loss=loss, lengths=lengths) for loss, target in targets.items())
+    cases = [Case.of_cost(network, inputs, target, loss=loss, lengths=lengths) for loss, target in targets.items()]
+    more = {"peepholes": rng.normal(size=(3, 5)), "projection": rng.normal(size=(5, 5))}
+    variant = dataclasses.replace(network, layers=(dataclasses.replace(network.layers[0], **more),))
+    return (*cases, Case.of_cost(variant, inputs, targets["squared_error"], lengths=lengths))
 
 
 def page() -> str:

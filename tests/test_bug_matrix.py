@@ -90,7 +90,7 @@ def test_frozen_accepts_truncation_to_one_step_and_rejects_correct_backpropagati
 
 def test_the_two_probes_reach_every_bug():
     reached = {bug.name for probe in (PROBE, UPSTREAM_PROBE) for bug in bugs_for(probe.case)}
-    assert {bug.name for bug in BUGS} <= reached
+    assert {bug.name for bug in BUGS if bug.kind(PROBE.case)} <= reached
 
 
 def test_frozen_and_bptt_agree_on_one_step():

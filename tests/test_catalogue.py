@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import re
 
@@ -10,12 +9,14 @@ import catalogue_probes as probes
 import jax
 import numpy as np
 import pytest
+from variant_probes import VARIANTS, case_of
 
 import lstm
 from checks.catalogue import BUGS, FAMILIES, Case, bugs_for, named
 from checks.catalogue.cost import clipped_by_norm, clipped_elementwise, clipped_in_loop
-from checks.catalogue.mutants import TERMS, gradients
+from checks.catalogue.mutants import gradients
 from checks.catalogue.recurrence import truncated
+from checks.catalogue.sites import TERMS
 from checks.complex_step import complex_step
 from checks.problem import Problem
 
@@ -99,15 +100,18 @@ def test_another_recurrent_cost_is_not_a_case():
         Case.of_problem(probes.draw(3, "linear").problem)
 
 
-def test_bugs_are_not_planted_in_variants(rng):
+def test_what_is_no_layer_is_refused():
     probe = probes.draw(3, "linear")
-    layer = probe.network.layers[0]
-    peepholes = dataclasses.replace(layer, peepholes=rng.normal(size=(3, 4)))
-    relu = dataclasses.replace(layer, activations=lstm.Activations(output="identity"))
-    coupled = lstm.Layer(w_x=layer.w_x[:, :12], w_h=layer.w_h[:, :12], b=layer.b[:12])
-    for variant in (peepholes, relu, coupled, lstm.Reversed(relu)):
-        with pytest.raises(lstm.BadInput, match=r"^layers\[1\]: expected a standard lstm\.Layer, .*; got another variant$"):
-            Case.of_upstream((layer, variant), probe.inputs)
+    with pytest.raises(lstm.BadInput, match=r"^layers\[1\]: expected an lstm\.Layer, Reversed or Bidirectional; got str$"):
+        Case.of_upstream((probe.network.layers[0], "another"), probe.inputs)
+
+
+def test_bugs_are_not_planted_where_there_are_masks():
+    probe = probes.draw(3, lengths=False)
+    masks = (lstm.Masks(recurrent=np.ones((7, 3, 4))),)
+    problem = Problem.from_network(probe.network, probe.inputs, probe.targets, loss=probe.loss, masks=masks)
+    with pytest.raises(lstm.BadInput, match=r"^problem: expected one without masks; got some, and bugs are not planted there$"):
+        Case.of_problem(problem)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "linear"])
@@ -121,14 +125,15 @@ def test_a_window_over_the_whole_sequence_truncates_nothing(loss):
 @pytest.fixture(scope="module")
 def everything():
     """Every bug that some case can have, by name."""
-    cases = [probes.draw(0).case, probes.draw(0, "squared_error").case, probes.draw(0, "linear", sizes=(7, 3, 4, 4, 0)).case]
+    standard = [probes.draw(0).case, probes.draw(0, "squared_error").case, probes.draw(0, "linear", sizes=(7, 3, 4, 4, 0)).case]
+    cases = [*(case_of(variant) for variant in VARIANTS), *standard]
     return {bug.name: bug for case in cases for bug in bugs_for(case)}
 
 
 def test_every_bug_and_every_family_can_be_reached(everything):
     assert {bug.name for bug in BUGS} <= set(everything)
-    case = probes.draw(0).case
-    assert all(family.members(case) for family in FAMILIES)
+    cases = [probes.draw(0).case, case_of("peepholes, projection, clip")]
+    assert all(any(family.members(case) for case in cases) for family in FAMILIES)
 
 
 def test_names_are_unique_for_one_case():

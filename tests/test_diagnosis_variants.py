@@ -81,19 +81,19 @@ def test_swapped_directions_are_named(both):
 
 
 @pytest.fixture(scope="module")
-def peepholes():
-    arrays, reading = golden("onnx", peepholes=True)
+def masked():
+    arrays, reading = golden("canonical", recurrent_dropout=True)
     return arrays, reading, oracle_of(arrays, reading)
 
 
-def test_in_other_variants_generic_mistakes_are_named_and_the_rest_is_said_not_to_be_tried(peepholes):
-    arrays, reading, oracle = peepholes
+def test_with_masks_generic_mistakes_are_named_and_the_rest_is_said_not_to_be_tried(masked):
+    arrays, reading, oracle = masked
     text = str(check(arrays, reading, oracle))
     assert "no bugs of the catalogue can be planted in this network" in text.replace("\n", " ")
-    doubled = check(arrays | {"grad.B": 2 * arrays["grad.B"]}, reading, oracle)
+    doubled = check(arrays | {"grad.layers.0.b": 2 * arrays["grad.layers.0.b"]}, reading, oracle)
     (shown,) = doubled.to_json()["diagnosis"]
     assert shown["name"] == "array-times-2"
-    odd = check(arrays | {"grad.B": 1.37 * arrays["grad.B"]}, reading, oracle)
+    odd = check(arrays | {"grad.layers.0.b": 1.37 * arrays["grad.layers.0.b"]}, reading, oracle)
     assert odd.to_json()["diagnosis"] == []
     assert "bugs cannot be planted in this network" in str(odd).replace("\n", " ")
     assert "it is 1.37 times what it should be, to rounding" in " ".join(str(odd).split())

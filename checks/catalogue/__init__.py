@@ -6,7 +6,7 @@ backward pass with the bug computes.
 
 from __future__ import annotations
 
-from checks.catalogue import cell, cost, recurrence, upstream, weights
+from checks.catalogue import cell, cell_variants, cost, recurrence, upstream, variants, weights
 from checks.catalogue.bug import Bug as Bug, Family as Family
 from checks.catalogue.case import Case as Case
 from checks.catalogue.cost import FACTORS as FACTORS
@@ -17,12 +17,15 @@ BUGS: tuple[Bug, ...] = (
     *upstream.BUGS,
     *cell.BUGS,
     *weights.BUGS,
+    *variants.BUGS,
+    *cell_variants.BUGS,
     *cost.BUGS,
 )
 FAMILIES: tuple[Family, ...] = (
     *recurrence.FAMILIES,
     *cell.FAMILIES,
     *weights.FAMILIES,
+    *variants.FAMILIES,
     *cost.FAMILIES,
 )
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue.case import Case, blocks
-from checks.catalogue.mutants import TERMS, Modifier
+from checks.catalogue.case import Case
+from checks.catalogue.forward import blocks, gate_blocks
+from checks.catalogue.sites import TERMS, Modifier
+from lstm import Layer
 
 Condition = Callable[[Case], bool]
 
@@ -29,9 +31,10 @@ class Bug:
         equation: of docs/derivation.md, the one it breaks, as in ``"(9)"``.
         effect: what it does to the gradient.
         fix: what the author should do.
-        modifies: place of `checks.catalogue.mutants.TERMS` -> what becomes of the value there.
+        modifies: place of `checks.catalogue.sites.TERMS` -> what becomes of the value there.
         applies: can this case have it? False where sizes or zeros rule out any effect on any gradient, where shapes or the
             kind of cost rule the bug out, and where it would be another bug of the catalogue.
+        kind: is the case's network of a kind that has the place at all? Beside ``applies``, which it is part of.
         also: other ways of writing the same mistake, which give the same gradient.
         parameters: of a member of a family, such as ``{"steps": 3}``.
     """
@@ -43,6 +46,7 @@ class Bug:
     fix: str
     modifies: Mapping[str, Modifier]
     applies: Condition = always
+    kind: Condition = always
     also: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -50,6 +54,8 @@ class Bug:
         assert re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", self.name), self.name
         assert self.modifies, self.name
         assert set(self.modifies) <= set(TERMS), self.name
+        if self.kind is not always:
+            object.__setattr__(self, "applies", both(self.kind, self.applies))
 
     def __repr__(self) -> str:
         return f"Bug({self.name})"
@@ -72,6 +78,10 @@ def several_steps(case: Case) -> bool:
     return case.longest > 1
 
 
+def several_rows(case: Case) -> bool:
+    return case.sizes["T"] > 1
+
+
 def several_sequences(case: Case) -> bool:
     return case.sizes["B"] > 1
 
@@ -81,8 +91,52 @@ def several_units(case: Case) -> bool:
 
 
 def as_many_inputs_as_units(case: Case) -> bool:
-    """D = H in every layer, so that W_x and W_h may take each other's place."""
+    """D = H in every layer, so that the blocks of W_x are square."""
     return all(layer.w_x.shape[0] == layer.hidden_size for layer in case.layers)
+
+
+def as_many_inputs_as_outputs(case: Case) -> bool:
+    """D = R in every layer, so that W_x and W_h may take each other's place."""
+    return all(layer.w_x.shape == layer.w_h.shape for layer in case.layers)
+
+
+def square(case: Case) -> bool:
+    """R = H in every layer, so that h may take the place of c, and the blocks of W_h are square."""
+    return all(layer.recurrent_size == layer.hidden_size for layer in case.layers)
+
+
+def unprojected(case: Case) -> bool:
+    return all(layer.projection is None for layer in case.layers)
+
+
+def projected(case: Case) -> bool:
+    return not unprojected(case)
+
+
+def with_peepholes(case: Case) -> bool:
+    return any(layer.peepholes is not None for layer in case.layers)
+
+
+def uncoupled(case: Case) -> bool:
+    return not any(layer.coupled for layer in case.layers)
+
+
+def sigmoid_gates(case: Case) -> bool:
+    return all(layer.activations.gate == "sigmoid" for layer in case.layers)
+
+
+def tanh_candidate(case: Case) -> bool:
+    return all(layer.activations.candidate == "tanh" for layer in case.layers)
+
+
+def tanh_output(case: Case) -> bool:
+    return all(layer.activations.output == "tanh" for layer in case.layers)
+
+
+def gates_of(case: Case) -> str:
+    """The gate blocks that every layer has, "ifgo" or "igo"; empty where the layers differ."""
+    found = {"".join(layer.gates) for layer in case.layers}
+    return found.pop() if len(found) == 1 else ""
 
 
 def padded(case: Case) -> bool:
@@ -112,8 +166,8 @@ def _started(case: Case) -> np.ndarray:
     return np.full(case.sizes["B"], True) if case.lengths is None else case.lengths > 0
 
 
-def both(first: Condition, second: Condition) -> Condition:
-    return lambda case: first(case) and second(case)
+def both(*conditions: Condition) -> Condition:
+    return lambda case: all(condition(case) for condition in conditions)
 
 
 def either(first: Condition, second: Condition) -> Condition:
@@ -125,10 +179,20 @@ def short(number: float) -> str:
     return f"{number:.4g}".replace("+", "")
 
 
-def replace_blocks(array: np.ndarray, gates: str, by: Callable[[np.ndarray], Any]) -> np.ndarray:
-    """A copy of ``array (..., 4H)`` with ``by(block)`` in place of each block named in ``gates``, such as "ifo"."""
+def replace_blocks(array: np.ndarray, gates: str, by: Callable[[np.ndarray], Any], layer: Layer | None = None) -> np.ndarray:
+    """A copy of ``array`` with ``by(block)`` in place of each block named in ``gates``, such as "ifo".
+
+    The array is (..., 4H), or laid out as the weights of the ``layer`` if one is given, which coupled is (..., 3H).
+    """
     result = np.array(array, np.float64)
-    for gate, block in zip("ifgo", blocks(result), strict=True):
+    named = dict(zip("ifgo", blocks(result), strict=True)) if layer is None else gate_blocks(layer, result)
+    for gate, block in named.items():
         if gate in gates:
             block[...] = by(block)
     return result
+
+
+def reordered(layer: Layer, array: np.ndarray, order: str) -> np.ndarray:
+    """The gates' blocks in another order: ``order`` says whose stand where the weights have the layer's own."""
+    named = gate_blocks(layer, array)
+    return np.concatenate([named[q] for q in order], axis=-1)

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from checks.catalogue.bug import Bug, Family, both, padded, several_steps, short
+from checks.catalogue.bug import Bug, Family, both, padded, several_rows, several_steps, short
 from checks.catalogue.case import Case
-from checks.catalogue.mutants import CostSite, Step, d_loss, gradients, softmax
+from checks.catalogue.mutants import CostSite, d_loss, gradients, softmax
+from checks.catalogue.sites import Step
 from lstm import CostGradients, Network
 
 # A name for each factor by which a whole gradient may be off -> its value, of `Case.sizes`
@@ -48,10 +49,6 @@ def _uneven(case: Case) -> bool:
 
 def _softmax_cost(case: Case) -> bool:
     return case.is_cost and case.loss == "cross_entropy"
-
-
-def _several_rows(case: Case) -> bool:
-    return case.sizes["T"] > 1
 
 
 def _several_outputs(case: Case) -> bool:
@@ -126,7 +123,7 @@ COST = (
         "targets-one-step-late", "the loss's derivative compares with the target of the timestep before", "(21)",
         "every prediction is pulled to the wrong target; index -1 wraps around at t = 0",
         "Use the target of the same timestep as the loss does.",
-        {"d_y": lambda _, at: d_loss(at.case, at.y, np.roll(at.targets, 1, axis=0))}, both(lambda case: case.is_cost, _several_rows),
+        {"d_y": lambda _, at: d_loss(at.case, at.y, np.roll(at.targets, 1, axis=0))}, both(lambda case: case.is_cost, several_rows),
     ),
     Bug(
         "readout-uses-previous-h", "h_{t-1} is used for h_t in the readout's gradient", "(21)",
@@ -188,7 +185,8 @@ def clipped_in_loop(limit: float) -> Bug:
         f"gate-gradients-clipped-at-{short(limit)}", f"the gate gradients are clipped to ±{short(limit)} at every timestep", "(13)",
         "large gate gradients are cut off, at their own timestep and in all that flows back from it",
         "Switch clipping off while checking: the clipped gradient is not the gradient.",
-        {"d_z": lambda d_z, _: np.clip(d_z, -limit, limit)}, lambda case: limit < largest_gate_gradient(case), parameters={"limit": limit},
+        dict.fromkeys(("d_z_o", "d_z"), lambda d_z, _: np.clip(d_z, -limit, limit)), lambda case: limit < largest_gate_gradient(case),
+        parameters={"limit": limit},
     )  # fmt: skip
 
 

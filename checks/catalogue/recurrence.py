@@ -6,19 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from checks.catalogue.activations import activations_of
 from checks.catalogue.bug import (
     Bug,
     Family,
-    as_many_inputs_as_units,
+    as_many_inputs_as_outputs,
     both,
     either,
     final_c,
     final_h,
+    gates_of,
     several_steps,
     several_units,
+    square,
 )
-from checks.catalogue.case import blocks
-from checks.catalogue.mutants import LayerSite, Step
+from checks.catalogue.forward import blocks, gate_blocks
+from checks.catalogue.sites import LayerSite, Step
 
 
 def _only_at_the_end(carried: np.ndarray, s: Step) -> np.ndarray:
@@ -47,8 +50,29 @@ def _wrapped_h(previous: np.ndarray, at: LayerSite) -> np.ndarray:
     return np.concatenate([at.run.h[-1:], previous[1:]])
 
 
-def _recurrent_untransposed(_: np.ndarray, s: Step) -> np.ndarray:
-    return sum(d @ w for d, w in zip(blocks(s.d_z), blocks(s.layer.w_h), strict=True))
+def _wrapped_c(previous: np.ndarray, at: LayerSite) -> np.ndarray:
+    return np.concatenate([at.run.c[-1:], previous[1:]])
+
+
+def _recurrent_untransposed(_: np.ndarray, s: Step) -> Any:
+    d_z, w_h = gate_blocks(s.layer, s.d_z), gate_blocks(s.layer, s.layer.w_h)
+    return sum(d_z[q] @ w_h[q] for q in s.layer.gates)
+
+
+def _without_gate(gate: str) -> Any:
+    def modifier(d_h: np.ndarray, s: Step) -> np.ndarray:
+        d_z, w_h = gate_blocks(s.layer, s.d_z), gate_blocks(s.layer, s.layer.w_h)
+        return d_h - d_z[gate] @ w_h[gate].T
+
+    return modifier
+
+
+def _last_c(_: np.ndarray, at: LayerSite) -> np.ndarray:
+    return np.broadcast_to(at.run.c[-1], at.run.c.shape)
+
+
+def _output_of_last_c(s: Step) -> np.ndarray:
+    return activations_of(s.layer)[2].forward(s.run.c[-1])
 
 
 CARRIES = (
@@ -102,28 +126,28 @@ CARRIES = (
         "dc-carry-taken-too-early", "d_c is carried before what came from later was added to it", "(14)",
         "the cell path reaches back one timestep only",
         "Compute the whole d_c first (carried plus through h), then d_c_next = d_c * f.",
-        {"d_c_previous": lambda _, s: s.through_h * blocks(s.gates)[1]}, either(several_steps, final_c),
+        {"d_c_previous": lambda _, s: (s.d_c - s.carried_c) * s.clip_slope * blocks(s.gates)[1]}, either(several_steps, final_c),
     ),
     Bug(
         "recurrent-matrix-transposed", "the recurrent matrix is transposed in d_z W_hᵀ", "(15)",
         "the hidden gradient reaches the wrong units of the earlier timestep; shapes fit, because each block is square",
         "Multiply by the transpose of what the forward pass multiplied by: d_h_next = d_z @ W_h.T where z = h @ W_h.",
-        {"d_h_previous": _recurrent_untransposed}, several_units,
+        {"d_h_previous": _recurrent_untransposed}, several_units, kind=square,
     ),
     Bug(
         "dh-through-input-weights", "the hidden gradient goes back through W_x", "(15)",
-        "d_h of the earlier timestep is that of the input; shapes fit where D = H",
+        "d_h of the earlier timestep is that of the input; shapes fit where D = R",
         "Use the recurrent weights: d_h_next = d_z @ W_h.T.",
-        {"d_h_previous": lambda _, s: s.d_z @ s.layer.w_x.T}, as_many_inputs_as_units,
+        {"d_h_previous": lambda _, s: s.d_z @ s.layer.w_x.T}, as_many_inputs_as_outputs,
     ),
 )  # fmt: skip
 
 STORED_STATES = (
     Bug(
         "states-wrap-around", "at t = 0 the last states are read for the initial ones", "(17)",
-        "dW_h and the block f take h and c of timestep T - 1 for h0 and c0",
+        "dW_h, the block f and what peepholes see take h and c of timestep T - 1 for h0 and c0",
         "Index -1 is the last entry: keep h0 and c0 in front of the stored states, or treat t = 0 apart.",
-        {"w_h_inputs": _wrapped_h, "factor_f": _wrapped},
+        {"w_h_inputs": _wrapped_h, "factor_f": _wrapped, "peephole_c_previous": _wrapped_c},
     ),
     Bug(
         "stored-states-aliased", "the stored states are all the same buffer, which holds the last one", "(17)",
@@ -132,8 +156,10 @@ STORED_STATES = (
         {
             "w_h_inputs": lambda _, at: np.broadcast_to(at.run.h[-1], at.run.h.shape),
             "factor_f": lambda _, s: s.run.c[-1],
-            "factor_o": lambda _, s: np.tanh(s.run.c[-1]),
-            "tanh_slope": lambda _, s: 1 - np.tanh(s.run.c[-1]) ** 2,
+            "factor_o": lambda _, s: _output_of_last_c(s),
+            "output_slope": lambda _, s: activations_of(s.layer)[2].derivative(_output_of_last_c(s)),
+            "peephole_c_previous": _last_c,
+            "peephole_c": _last_c,
         },
     ),
 )  # fmt: skip
@@ -161,12 +187,11 @@ def detached(every: int) -> Bug:
 
 
 def dh_misses_gate(gate: str) -> Bug:
-    q = "ifgo".index(gate)
     return Bug(
         f"dh-misses-gate-{gate}", f"the path from h through gate {gate} back to the earlier timestep is forgotten", "(15)",
         f"d_h of the earlier timestep lacks the block {gate} of d_z W_hᵀ",
-        f"Sum all four blocks: d_h_next += d_z_{gate} @ W_h{gate}.T.",
-        {"d_h_previous": lambda value, s: value - blocks(s.d_z)[q] @ blocks(s.layer.w_h)[q].T}, parameters={"gate": gate},
+        f"Sum the blocks of all gates: d_h_next += d_z_{gate} @ W_h{gate}.T.",
+        {"d_h_previous": _without_gate(gate)}, parameters={"gate": gate},
     )  # fmt: skip
 
 
@@ -174,5 +199,5 @@ BUGS = (*CARRIES, *STORED_STATES)
 FAMILIES = (
     Family("truncated-to-k-steps", truncated, lambda case: range(2, case.longest)),
     Family("detached-every-k-steps", detached, lambda case: range(2, case.longest)),
-    Family("dh-misses-gate", dh_misses_gate, lambda case: "ifgo"),
+    Family("dh-misses-gate", dh_misses_gate, gates_of),
 )

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue.bug import Bug, both, either, final_c, final_h, padded, several_sequences, several_steps
+from checks.catalogue.bug import Bug, both, either, final_c, final_h, padded, several_sequences, several_steps, square
 from checks.catalogue.case import Case
-from checks.catalogue.mutants import LayerSite
+from checks.catalogue.sites import LayerSite
 from lstm import State
 
 
@@ -84,7 +84,7 @@ UPSTREAM = (
     Bug(
         "final-gradients-swapped", "d_h_n and d_c_n are swapped", "(9)", "each flows in where the other belongs",
         "Check the order of the state: (h, c) here, (c, h) in some frameworks.",
-        {"d_final_state": _swapped}, either(final_h, final_c),
+        {"d_final_state": _swapped}, either(final_h, final_c), kind=square,
     ),
 )  # fmt: skip
 

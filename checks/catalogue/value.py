@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue.case import Case, run_layers, top_outputs, valid_steps
+from checks.catalogue.case import Case
+from checks.catalogue.forward import run_layers, top_outputs, valid_steps
 from checks.catalogue.mutants import CostSite
 from lstm import CostGradients
 

@@ -13,15 +13,23 @@ import numpy as np
 from checks.catalogue.bug import (
     Bug,
     Family,
+    as_many_inputs_as_outputs,
     as_many_inputs_as_units,
     both,
+    gates_of,
     initial_h,
+    reordered,
+    replace_blocks,
+    several_rows,
     several_sequences,
     several_steps,
     several_units,
+    square,
 )
-from checks.catalogue.case import Case, blocks
-from checks.catalogue.mutants import LayerSite
+from checks.catalogue.case import Case
+from checks.catalogue.cell import other_orders
+from checks.catalogue.forward import gate_blocks
+from checks.catalogue.sites import LayerSite
 from lstm import CostGradients, Layer, State
 
 
@@ -62,22 +70,19 @@ def _without_initial(h_previous: np.ndarray, _: LayerSite) -> np.ndarray:
     return result
 
 
-def _transposed_blocks(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([block.T for block in blocks(array)], axis=-1)
+def _transposed_blocks(array: np.ndarray, at: LayerSite) -> np.ndarray:
+    return np.concatenate([block.T for block in gate_blocks(at.layer, array).values()], axis=-1)
 
 
 def _untransposed(_: np.ndarray, at: LayerSite) -> Any:
     """The input gradient through blocks of W_x as they are; needs the gate gradients, so it acts where those are chosen."""
-    return sum(d @ w for d, w in zip(blocks(at.d_z), blocks(at.layer.w_x), strict=True))
+    d_z, w_x = gate_blocks(at.layer, at.d_z), gate_blocks(at.layer, at.layer.w_x)
+    return sum(d_z[q] @ w_x[q] for q in at.layer.gates)
 
 
 def _states_at_first_step(initial: State, at: LayerSite) -> State:
     step = at.last_step
     return initial if step is None else State(h=step.d_h.sum(axis=0), c=step.d_c.sum(axis=0))
-
-
-def _several_rows(case: Case) -> bool:
-    return case.sizes["T"] > 1
 
 
 WEIGHTS = (
@@ -93,12 +98,12 @@ WEIGHTS = (
     ),
     Bug(
         "w-x-inputs-reversed", "the inputs are in reverse order in dW_x", "(16)", "the input weights are wrong, all else is right",
-        "Index the inputs by the timestep: dW_x += x[t].T @ d_z[t].", {"w_x_inputs": _flipped}, _several_rows,
+        "Index the inputs by the timestep: dW_x += x[t].T @ d_z[t].", {"w_x_inputs": _flipped}, several_rows,
     ),
     Bug(
         "w-x-axes-mixed", "batch-first inputs are reshaped to time-major, not transposed, in dW_x", "(16)",
         "inputs meet the gate gradients of other sequences and timesteps", "Flatten inputs and gate gradients in the same order.",
-        {"w_x_inputs": _reshaped}, both(_several_rows, several_sequences),
+        {"w_x_inputs": _reshaped}, both(several_rows, several_sequences),
     ),
     Bug(
         "w-h-uses-new-h", "h_t is used for h_{t-1} in dW_h", "(17)", "the recurrent weights are wrong, all else is right",
@@ -111,25 +116,25 @@ WEIGHTS = (
     ),
     Bug(
         "w-h-uses-x", "the inputs are used for the hidden states in dW_h", "(17)",
-        "dW_h is dW_x; shapes fit where D = H", "Use the previous hidden state: dW_h += h[t - 1].T @ d_z[t].",
-        {"w_h_inputs": lambda _, at: at.run.inputs}, as_many_inputs_as_units,
+        "dW_h is dW_x; shapes fit where D = R", "Use the previous hidden state: dW_h += h[t - 1].T @ d_z[t].",
+        {"w_h_inputs": lambda _, at: at.run.inputs}, as_many_inputs_as_outputs,
     ),
     Bug(
         "w-h-transposed", "each block of dW_h is transposed", "(17)",
         "right numbers in the wrong places; shapes fit, because each block is square",
         "dW_h = h_previous.T @ d_z where z = h @ W_h; its transpose where z = W_h @ h.",
-        {"w_h": lambda value, _: _transposed_blocks(value)}, several_units,
+        {"w_h": _transposed_blocks}, several_units, kind=square,
     ),
     Bug(
-        "w-x-and-w-h-swapped", "dW_x and dW_h are swapped", "(16)", "each stands in the other's place; shapes fit where D = H",
+        "w-x-and-w-h-swapped", "dW_x and dW_h are swapped", "(16)", "each stands in the other's place; shapes fit where D = R",
         "Check the order in which the gradients are returned.",
-        {"gradients": each_layer(lambda layer: Layer(w_x=layer.w_h, w_h=layer.w_x, b=layer.b))}, as_many_inputs_as_units,
+        {"gradients": each_layer(lambda layer: dataclasses.replace(layer, w_x=layer.w_h, w_h=layer.w_x))}, as_many_inputs_as_outputs,
     ),
     Bug(
         "gate-gradients-reversed", "gate gradients collected by the reverse loop are never put back in order", "(16)",
-        "dW_x, dW_h and the inputs' gradient pair t with T - 1 - t; the bias, a plain sum, is right",
+        "dW_x, dW_h, the peepholes' and the inputs' gradient pair t with T - 1 - t; the bias, a plain sum, is right",
         "The loop ran from T - 1 down: store d_z[t] at index t, or flip the list once.",
-        {"w_x_d_z": _flipped, "w_h_d_z": _flipped, "inputs_d_z": _flipped}, _several_rows,
+        {"w_x_d_z": _flipped, "w_h_d_z": _flipped, "inputs_d_z": _flipped, "peephole_d_z": _flipped}, several_rows,
     ),
 )  # fmt: skip
 
@@ -148,7 +153,7 @@ BIAS = (
     ),
     Bug(
         "bias-time-mean", "the bias gradient is averaged over time", "(18)", "exactly 1/T on the bias, all else is right",
-        "Sum over the timesteps: db = d_z.sum(axis=(0, 1)).", {"b": lambda b, at: b / at.case.sizes["T"]}, _several_rows,
+        "Sum over the timesteps: db = d_z.sum(axis=(0, 1)).", {"b": lambda b, at: b / at.case.sizes["T"]}, several_rows,
     ),
     Bug(
         "bias-first-sequence-only", "the bias gradient is that of the first sequence", "(18)", "the other sequences are missing",
@@ -163,13 +168,13 @@ INPUTS_AND_STATE = (
         {"inputs": _untransposed}, both(as_many_inputs_as_units, several_units),
     ),
     Bug(
-        "inputs-through-recurrent-weights", "the inputs' gradient goes through W_h", "(19)", "shapes fit where D = H",
-        "Use the input weights: d_x = d_z @ W_x.T.", {"inputs": lambda _, at: at.d_z @ at.layer.w_h.T}, as_many_inputs_as_units,
+        "inputs-through-recurrent-weights", "the inputs' gradient goes through W_h", "(19)", "shapes fit where D = R",
+        "Use the input weights: d_x = d_z @ W_x.T.", {"inputs": lambda _, at: at.d_z @ at.layer.w_h.T}, as_many_inputs_as_outputs,
     ),
     Bug(
         "initial-gradients-swapped", "the gradients of h0 and c0 are swapped", "(20)", "each stands in the other's place",
         "Check the order of the state: (h, c) here, (c, h) in some frameworks.",
-        {"initial_state": lambda state, _: State(h=state.c, c=state.h)},
+        {"initial_state": lambda state, _: State(h=state.c, c=state.h)}, kind=square,
     ),
     Bug(
         "initial-gradients-one-step-late", "h0 and c0 get the gradients of h and c after timestep 0", "(20)",
@@ -193,7 +198,7 @@ def overwritten(arrays: tuple[str, int]) -> Bug:
         result[step] = d_z[step]
         return result
 
-    names = ("w_x", "w_h", "b") if array == "all" else (array,)
+    names = ("w_x", "w_h", "b", "peephole") if array == "all" else (array,)
     which = "first" if step == 0 else "last"
     what = "every weight" if array == "all" else array
     return Bug(
@@ -201,15 +206,16 @@ def overwritten(arrays: tuple[str, int]) -> Bug:
         {"w_x": "(16)", "w_h": "(17)", "b": "(18)", "all": "(8)"}[array],
         "a weight is used at every timestep; the sum over the others is missing",
         "Accumulate over the timesteps: += and not =, and nothing reset inside the loop.",
-        {f"{name}_d_z": one_step for name in names}, several_steps, parameters={"array": array, "step": step},
+        {f"{name}_d_z": one_step for name in names} | ({"projection_d_h": one_step} if array == "all" else {}), several_steps,
+        parameters={"array": array, "step": step},
     )  # fmt: skip
 
 
 def inputs_miss_gate(gate: str) -> Bug:
     return Bug(
         f"inputs-miss-gate-{gate}", f"the path from the inputs through gate {gate} is forgotten", "(19)",
-        f"the inputs' gradient lacks the block {gate} of d_z W_xᵀ", f"Sum all four blocks: d_x += d_z_{gate} @ W_x{gate}.T.",
-        {"inputs_d_z": lambda d_z, _: d_z * np.repeat([q != gate for q in "ifgo"], d_z.shape[-1] // 4)}, parameters={"gate": gate},
+        f"the inputs' gradient lacks the block {gate} of d_z W_xᵀ", f"Sum the blocks of all gates: d_x += d_z_{gate} @ W_x{gate}.T.",
+        {"inputs_d_z": lambda d_z, at: replace_blocks(d_z, gate, lambda _: 0.0, at.layer)}, parameters={"gate": gate},
     )  # fmt: skip
 
 
@@ -217,10 +223,8 @@ def permuted(order: str) -> Bug:
     """``order``: whose gradients stand in the blocks that the weights have as i, f, g, o."""
 
     def change(layer: Layer) -> Layer:
-        def moved(array: np.ndarray) -> np.ndarray:
-            return np.concatenate([blocks(array)["ifgo".index(q)] for q in order], axis=-1)
-
-        return Layer(w_x=moved(layer.w_x), w_h=moved(layer.w_h), b=moved(layer.b))
+        moved: dict[str, Any] = {name: reordered(layer, getattr(layer, name), order) for name in ("w_x", "w_h", "b")}
+        return dataclasses.replace(layer, **moved)
 
     return Bug(
         f"gates-in-order-{order}", f"the gate blocks of the gradient are in the order {', '.join(order)}", "(16)",
@@ -233,6 +237,6 @@ def permuted(order: str) -> Bug:
 BUGS = (*WEIGHTS, *BIAS, *INPUTS_AND_STATE)
 FAMILIES = (
     Family("only-one-step", overwritten, lambda case: itertools.product(("w_x", "w_h", "b", "all"), (0, -1))),
-    Family("inputs-miss-gate", inputs_miss_gate, lambda case: "ifgo"),
-    Family("gates-permuted", permuted, lambda case: ["".join(p) for p in itertools.permutations("ifgo") if p != tuple("ifgo")]),
+    Family("inputs-miss-gate", inputs_miss_gate, gates_of),
+    Family("gates-permuted", permuted, other_orders),
 )

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from checks.catalogue.case import Case, activated, blocks, valid_steps
+from checks.catalogue.case import Case
+from checks.catalogue.forward import cell, valid_steps
 from lstm import Layer, State
 
 STEP = 6e-6  # cube root of float64's ε: truncation and rounding of a central difference alike
@@ -44,20 +45,18 @@ def _value(case: Case, number: int, name: str, index: tuple[int, ...], by: float
 
 
 def _run(layer: Layer, inputs: np.ndarray, state: State, valid: np.ndarray, node: Any) -> tuple[np.ndarray, State]:
-    """Equations (1) to (5) and (26). What is added past a sequence's end is held out like everything else there."""
+    """The layer's timesteps and (26). What is added past a sequence's end is held out like everything else there."""
     name, (t_node, b, unit), by = node or ("", (-1, 0, 0), 0.0)
     h, c, outputs = state.h, state.c, []
+
+    def add(at: str, value: np.ndarray) -> np.ndarray:
+        if (name, t) == (at, t_node):
+            value = value.copy()
+            value[b, unit] += by
+        return value
+
     for t in range(len(inputs)):
-        z = inputs[t] @ layer.w_x + layer.b + h @ layer.w_h
-        if (name, t) == ("d_z", t_node):
-            z[b, unit] += by
-        i, f, g, o = blocks(activated(z))
-        new_c = f * c + i * g
-        if (name, t) == ("d_c", t_node):
-            new_c[b, unit] += by
-        new_h = o * np.tanh(new_c)
-        if (name, t) == ("d_h", t_node):
-            new_h[b, unit] += by
-        c, h = np.where(valid[t], new_c, c), np.where(valid[t], new_h, h)
+        new = cell(layer, inputs[t] @ layer.w_x + layer.b + h @ layer.w_h, c, add)
+        c, h = np.where(valid[t], new.c, c), np.where(valid[t], new.h, h)
         outputs.append(np.where(valid[t], h, 0))
     return np.array(outputs), State(h=h, c=c)

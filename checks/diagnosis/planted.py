@@ -12,7 +12,8 @@ import numpy as np
 
 import lstm
 from checks.catalogue import BUGS, FAMILIES, Bug, Case, Family, bugs_for
-from checks.catalogue.mutants import TERMS, Modifier, gradients
+from checks.catalogue.mutants import gradients
+from checks.catalogue.sites import TERMS, Modifier
 from checks.diagnosis.arrangement import Arrangement
 from lstm.levels import directions
 

@@ -45,7 +45,7 @@ class _Recorder:
 
 def _magnitudes(case: Case, bugs: Sequence[Bug]) -> Any:
     """Σ over t and b of |row| |gate gradient|, in the structure of the gradients."""
-    recorder = _Recorder("w_x_d_z", "readout_d_y", "d_c_previous")
+    recorder = _Recorder("w_x_d_z", "readout_d_y", "d_c_previous", "projection_d_h")
     correct = gradients(case, [*bugs, recorder])
     d_z_of_layers = recorder.seen["w_x_d_z"][::-1]
     d_inputs = d_z_of_layers[0] @ np.abs(case.layers[0].w_x).T
@@ -56,7 +56,13 @@ def _magnitudes(case: Case, bugs: Sequence[Bug]) -> Any:
 
     layers, states = [], []
     for run, d_z in zip(case.runs, d_z_of_layers, strict=True):
-        layers.append(lstm.Layer(w_x=product(run.inputs, d_z), w_h=product(run.h_previous, d_z), b=d_z.sum(axis=(0, 1))))
+        found = {"w_x": product(run.inputs, d_z), "w_h": product(run.h_previous, d_z), "b": d_z.sum(axis=(0, 1))}
+        if run.layer.peepholes is not None:
+            largest_c = np.maximum(np.abs(run.c_previous), np.abs(run.c)).max(axis=-1, keepdims=True)
+            found["peepholes"] = (largest_c * d_z).sum(axis=(0, 1))
+        if run.layer.projection is not None:
+            found["projection"] = product(run.r, recorder.seen["projection_d_h"].pop())
+        layers.append(dataclasses.replace(run.layer, **found))
         states.append(lstm.State(h=d_z @ np.abs(run.layer.w_h).T, c=np.array(largest_d_c)))
     if not case.is_cost:
         return dataclasses.replace(correct, layers=tuple(layers), inputs=d_inputs, initial_state=tuple(states))

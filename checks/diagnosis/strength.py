@@ -118,6 +118,8 @@ def catalogue(planted: Planted) -> list[Bug]:
 def _reached(bug: Bug, planted: Planted) -> bool:
     """Does the backward pass of this kind of case come to the place of the bug at all?"""
     case = planted.case
+    if not bug.kind(case):
+        return False
     of_cost = {"d_y", "counted", "step_weights", "readout_outputs", "readout_d_y"}
     places = set(bug.modifies)
     if not case.is_cost and places <= of_cost:
@@ -151,7 +153,7 @@ def _zero(value: np.ndarray) -> bool:
 
 
 def _saturated(case: Case) -> bool:
-    slopes = [run.gates * (1 - run.gates) for run in case.runs]
+    slopes = [run.gates * (1 - run.gates) for run in case.runs if "sigmoid" in run.layer.activations.gate]
     return any(float((np.abs(s[..., _sigmoids(s)]) < SATURATED).mean()) > 0.5 for s in slopes)
 
 
