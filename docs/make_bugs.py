@@ -71,10 +71,19 @@ def generic_cases() -> tuple[Case, ...]:
     return (*cases, Case.of_cost(variant, inputs, targets["squared_error"], lengths=lengths))
 
 
+def _columns(bug: Bug) -> tuple[str, ...]:
+    return f"`{bug.name}`", bug.title, bug.equation, bug.effect, bug.fix
+
+
+def _cell(text: str) -> str:
+    """A bar, as in |c|, would end the cell."""
+    return text.replace("|", "\\|")
+
+
 def page() -> str:
     parts = [INTRODUCTION]
     for title, module in SECTIONS:
-        rows = [f"| `{bug.name}` | {bug.title} | {bug.equation} | {bug.effect} | {bug.fix} |" for bug in bugs_of(module)]
+        rows = ["| " + " | ".join(map(_cell, _columns(bug))) + " |" for bug in bugs_of(module)]
         parts.append("\n".join([f"## {title}", "", HEADER, "|---|---|---|---|---|", *rows, ""]))
     return "\n".join([*parts, CHECKERS])
 

@@ -13,6 +13,7 @@ from checks.catalogue import BUGS, FAMILIES
 from checks.catalogue.mutants import gradients
 from checks.catalogue.value import at, cost
 from checks.commands import bugs as command
+from checks.commands.bugs_networks import random_cost
 from checks.commands.bugs_peers import jax_check_grads, torch_gradcheck
 from checks.estimate import flatten
 from checks.verdict import Verdict
@@ -38,7 +39,8 @@ def test_every_estimator_catches_every_bug_and_takes_the_correct_gradient(matrix
 
 
 def test_the_table_holds_the_whole_catalogue(matrix):
-    assert {bug.name for bug in BUGS} <= {row.name for row in matrix.rows}
+    """But for the bug of a gradient stated to be no cost's, which differences of a cost cannot judge."""
+    assert {bug.name for bug in BUGS} - {row.name for row in matrix.rows} == {"clip-not-straight-through"}
     assert {row.family for row in matrix.rows} >= {family.name for family in FAMILIES}
 
 
@@ -63,7 +65,7 @@ def test_a_miss_turns_the_verdict(matrix):
 
 @pytest.fixture(scope="module")
 def probe():
-    return command._cost(2)
+    return random_cost(2)
 
 
 def test_the_numpy_cost_is_the_problems(probe):

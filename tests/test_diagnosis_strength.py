@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from verify_cases import check, golden, oracle_of
 
+import lstm
 from checks.catalogue.recurrence import truncated
 from checks.diagnosis import Subject, of_pytree
 from checks.diagnosis.report import strength_text
@@ -87,9 +88,19 @@ def test_saturated_gates_and_zero_biases_are_said():
     assert "all biases are zero" in strength_of(zero(case, layers=(unbiased,))).weaknesses
 
 
+def test_a_clip_that_never_cuts_hides_its_derivative():
+    found = strength_of(drawn(clip=lstm.CellClip(50.0)))
+    assert {"clip-derivative-ignored", "clip-derivative-on-output-gate"} <= set(found.unseen)
+    assert not any(name.startswith(("peephole", "clip-not", "coupled")) for name in found.unseen)
+    assert any("never reaches its bound" in words for words in found.weaknesses)
+    cut = strength_of(drawn(clip=lstm.CellClip(0.3), peepholes=True, projection=4, lengths=True))
+    assert dict(cut.unseen) == {}
+    assert cut.weaknesses == ()
+
+
 def test_every_weakness_can_be_said():
     """A word list that nothing reaches would be no check: those above reach all of them, this one counts."""
-    assert len(WEAKNESSES) == 13
+    assert len(WEAKNESSES) == 14
 
 
 def test_bugs_of_arrays_that_were_not_given():

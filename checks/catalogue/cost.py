@@ -14,6 +14,7 @@ from checks.catalogue.case import Case
 from checks.catalogue.mutants import CostSite, d_loss, gradients, softmax
 from checks.catalogue.sites import Step
 from lstm import CostGradients, Network
+from lstm.levels import directions
 
 # A name for each factor by which a whole gradient may be off -> its value, of `Case.sizes`
 FACTORS: dict[str, Callable[[dict[str, int]], float]] = {
@@ -79,7 +80,8 @@ def _last_steps_only(d_y: np.ndarray, at: CostSite) -> np.ndarray:
 
 
 def _previous_outputs(outputs: np.ndarray, at: CostSite) -> np.ndarray:
-    return np.concatenate([at.case.initial_state[-1].h[None], outputs[:-1]])
+    top = at.case.initial_state[-len(directions(at.case.levels[-1])) :]
+    return np.concatenate([np.concatenate([state.h for state in top], axis=-1)[None], outputs[:-1]])
 
 
 COST = (

@@ -16,26 +16,21 @@ from typing import Any
 import jax
 import numpy as np
 
-import lstm
 from checks.autodiff import autodiff
 from checks.catalogue import FAMILIES, Bug, Case, bugs_for
+from checks.catalogue.bug import always
 from checks.catalogue.mutants import gradients
+from checks.commands.bugs_networks import VARIANTS, random_cost, random_upstream
 from checks.commands.bugs_peers import peers
 from checks.complex_step import complex_step
-from checks.diagnosis import case_like, case_of
 from checks.diagnosis.rounding import rounding_of
 from checks.estimate import Estimate, Status, flatten
-from checks.files.draw import ExportOptions, random_case
 from checks.full_sequence import full_sequence
-from checks.network_problem import from_network, from_upstream
 from checks.per_timestep import READINGS, per_timestep
 from checks.problem import Cost, Problem
 from checks.report import WIDTH
 from checks.verdict import Verdict
-from lstm.layouts import LAYOUTS
 
-# As many inputs as units, so that the bugs are possible that other sizes refuse by their shapes
-SIZES: dict[str, Any] = {"timesteps": 5, "batch": 2, "inputs": 3, "hidden": 3, "outputs": 4, "lengths": True}
 FROM_HERE = 2.0  # seconds, from which on progress is shown
 NOT_GRADIENTS = ("per_timestep.frozen", "per_timestep.shared")
 SHORT = {
@@ -122,7 +117,8 @@ class BugMatrix:
             name = row.name if len(row.name) < width else f"{row.name[: width - 2]}…"
             lines.append(f"{name:<{width}}" + "".join(f"{row.shown(column):>5}" for column in self.columns))
         sizes = ", ".join(f"{key} = {value}" for key, value in self.sizes.items())
-        subject = textwrap.fill(f"One random network, {sizes}, float64, seed {self.seed}.", WIDTH)
+        others = "Bugs that this network cannot have are planted in other random ones, on which three estimators are run."
+        subject = textwrap.fill(f"One random network, {sizes}, float64, seed {self.seed}. {others}", WIDTH)
         return "\n\n".join([self._headline(), subject, "\n".join(lines), textwrap.fill(LEGEND, WIDTH)])
 
     def _headline(self) -> str:
@@ -161,40 +157,28 @@ class _Progress:
 
 
 def bugs(seed: int = 0) -> BugMatrix:
-    """Plant every bug on a random cost, and those that need a gradient on the final state on random upstream gradients."""
+    """Plant every bug on a random cost; those that need a gradient on the final state on random upstream gradients; and those
+    that only a variant of the layer can have on random costs of such layers.
+    """
     progress = _Progress()
-    case, problem = _cost(seed)
+    case, problem = random_cost(seed)
     columns: dict[str, Any] = {name: estimate for name, estimate in _estimators(problem, progress)}
     checkers = peers(case, problem)
     rows = _rows(case, problem, columns, checkers, [None, *bugs_for(case)], progress)
-    seen = {row.name for row in rows}
-    upstream_case, upstream_problem = _upstream(seed)
-    left = [bug for bug in bugs_for(upstream_case) if bug.name not in seen and not _is_family_member(bug)]
     whole: dict[str, Callable[[Cost], Estimate]] = {"full_sequence": full_sequence, "autodiff": autodiff, "complex_step": complex_step}
-    estimates = {name: estimator(upstream_problem) for name, estimator in whole.items()}
-    rows += _rows(upstream_case, upstream_problem, estimates, {}, left, progress)
+    others = [random_upstream(seed), *(random_cost(seed, **variant) for variant in VARIANTS)]
+    for number, (other, other_problem) in enumerate(others, 1):
+        progress(f"network {number + 1} of {len(others) + 1}")
+        seen = {row.name for row in rows}
+        left = [bug for bug in bugs_for(other) if bug.name not in seen and not _is_member_of_any_network(bug)]
+        estimates = {name: estimator(other_problem) for name, estimator in whole.items()}
+        rows += _rows(other, other_problem, estimates, {}, left, progress)
     return BugMatrix(seed, case.sizes, (*columns, *checkers), tuple(rows), time.monotonic() - progress.start)
 
 
-def _is_family_member(bug: Bug) -> bool:
-    return bool(bug.parameters)
-
-
-def _cost(seed: int) -> tuple[Case, Cost]:
-    drawn = random_case(ExportOptions(LAYOUTS["torch"], loss="cross_entropy", seed=seed, **SIZES))
-    network = lstm.Network(drawn.layers, drawn.readout)
-    problem = from_network(
-        network, drawn.inputs, drawn.targets, loss=drawn.loss, lengths=drawn.lengths, initial_state=drawn.initial_state, wrt="all"
-    )
-    return case_like(case_of(problem)), problem
-
-
-def _upstream(seed: int) -> tuple[Case, Cost]:
-    drawn = random_case(ExportOptions(LAYOUTS["torch"], seed=seed, **SIZES))
-    problem = from_upstream(
-        drawn.layers, drawn.inputs, drawn.d_outputs, drawn.d_final_state, initial_state=drawn.initial_state, lengths=drawn.lengths
-    )
-    return case_like(case_of(problem)), problem
+def _is_member_of_any_network(bug: Bug) -> bool:
+    """Of a family with members in the first network too: other ones here, such as the limit of a clipping, tell nothing new."""
+    return bool(bug.parameters) and bug.kind is always
 
 
 def _estimators(problem: Cost, progress: Callable[[str], None]) -> list[tuple[str, Estimate]]:

@@ -122,7 +122,10 @@ def diagnose(gradients: Any, problem: Cost, expected: Any = None) -> Diagnosis:
 
 
 def case_of(problem: Cost) -> Any:
-    """What a problem made from a network was made from, under the names that `Case` has."""
+    """What a problem made from a network was made from, under the names that `Case` has.
+
+    What is right for a problem is the derivative of its cost, so a clip has its true derivative there, whatever its layer states.
+    """
     parameters, origin = problem.parameters, problem.origin
     if origin is None:
         raise BadInput("problem: expected one made by Problem.from_network; got another cost, of which no mistakes are known")
@@ -137,4 +140,9 @@ def case_of(problem: Cost) -> Any:
         found |= {"inputs": parameters.inputs, "initial_state": parameters.initial_state}
     if all(mask is None for mask in jax.tree.leaves(found["masks"])):
         found["masks"] = None
+    found["layers"] = jax.tree.map(_truly_clipped, found["layers"], is_leaf=lambda node: isinstance(node, lstm.Layer))
     return SimpleNamespace(**found)
+
+
+def _truly_clipped(layer: lstm.Layer) -> lstm.Layer:
+    return layer if layer.clip is None else dataclasses.replace(layer, clip=dataclasses.replace(layer.clip, derivative="true"))

@@ -186,5 +186,8 @@ WEAKNESSES: dict[str, Callable[[Case], bool]] = {
     and _all([array for state in case.d_final_state for array in (state.h, state.c)], _zero),
     "the input is constant in time": lambda case: case.longest > 1 and not np.ptp(case.inputs, axis=0).any(),
     "most gates of a layer are saturated: next to nothing flows through them": _saturated,
+    "the cell state never reaches its bound: the clip's derivative is that of no clip": lambda case: any(
+        run.layer.clip is not None and not run.cut.any() for run in case.runs
+    ),
     "no sequence is shorter than T: nothing is padded": lambda case: case.lengths is None or bool((case.lengths == case.sizes["T"]).all()),
 }  # fmt: skip
