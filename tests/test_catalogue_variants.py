@@ -12,7 +12,7 @@ from test_catalogue_bugs import FAR_ABOVE_ROUNDING
 from variant_probes import VARIANTS, case_of, oracle_case
 
 import lstm
-from checks.catalogue import bugs_for, cell_variants, variants
+from checks.catalogue import Case, bugs_for, cell_variants, variants
 from checks.catalogue.mutants import gradients
 from checks.diagnosis.rounding import rounding_of
 from checks.estimate import flatten
@@ -20,6 +20,7 @@ from checks.oracle.tolerance import RoundingModel
 
 # Rounding of order 1e-15 of each array's largest entry, amplified by a few timesteps
 CLOSE = 1e-12
+QUICK = ("coupled, peepholes", "peepholes, projection, clip", "everything")  # which have every variant between them
 
 
 def as_cost(found):
@@ -34,7 +35,7 @@ def assert_close(got, expected):
         assert np.abs(a - b).max() <= CLOSE * np.abs(b).max()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in VARIANTS])
 def test_equals_the_hand_written_gradient(variant):
     assert_close(as_cost(gradients(case_of(variant))), oracle_case(variant).hand_gradients()[0])
 
@@ -93,3 +94,28 @@ def test_a_clip_that_never_cuts_leaves_its_derivative_nothing_to_get_wrong():
     names = {bug.name for bug in bugs_for(wide)}
     assert not {bug.name for bug in cell_variants.CLIP} & names
     assert cell_variants.CLIP[0].kind(wide)
+
+
+@pytest.mark.long
+def test_a_stack_of_different_variants_has_the_bugs_of_all(rng):
+    """A standard layer, a coupled one with peepholes, and one with a projection and a clip; nothing is square."""
+
+    def normal(*shape):
+        return rng.normal(size=shape)
+
+    layers = (
+        lstm.Layer(w_x=normal(4, 20) / 2, w_h=normal(5, 20) / 2, b=normal(20)),
+        lstm.Layer(w_x=normal(5, 18) / 2, w_h=normal(6, 18) / 2, b=normal(18), peepholes=normal(2, 6)),
+        lstm.Layer(
+            w_x=normal(6, 28) / 2, w_h=normal(3, 28) / 2, b=normal(28), projection=normal(7, 3), clip=lstm.CellClip(0.5, "straight_through")
+        ),
+    )
+    inputs, d_outputs = normal(6, 3, 4), normal(6, 3, 3)
+    case = Case.of_upstream(layers, inputs, d_outputs)
+    _, _, residuals = lstm.forward(layers, inputs)
+    assert_close(gradients(case), jax.tree.map(np.asarray, lstm.backward(layers, residuals, d_outputs)))
+    allowed, correct = rounding_of(case), gradients(case)
+    bugs = {bug.name: bug for bug in bugs_for(case)}
+    own = {"peephole-missing-in-dc", "coupled-path-forgotten", "projection-gradient-upstream-only", "clip-not-straight-through"}
+    assert own <= set(bugs)
+    assert {name for name, bug in bugs.items() if probes.excess(gradients(case, [bug]), correct, allowed) < FAR_ABOVE_ROUNDING} == set()
