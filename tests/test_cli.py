@@ -147,6 +147,26 @@ def test_bad_options_cost_one_line(arguments, message, capsys):
     assert capsys.readouterr().err == message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option", "other"),
+    [
+        (["verify", "x.npz", "--reduction", "sum"], "--reduction", "--loss NAME"),
+        (["verify", "x.npz", "--clip-derivative", "true"], "--clip-derivative", "--clip BOUND"),
+        (["verify", "x.npz", "--resume", "kept"], "--resume", "--exhaustive"),
+        (["export", "--out", "x.npz", "--reduction", "mean"], "--reduction", "--loss NAME"),
+        (["export", "--out", "x.npz", "--outputs", "3"], "--outputs", "--loss NAME"),
+    ],
+)
+def test_an_option_without_effect_is_refused(arguments, option, other, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code([*arguments, "--layout", "torch"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"lstm-check {arguments[0]}: {option}: expected beside {other}")
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("option", "choices"), [("--loss", ["squared_error", "cross_entropy"]), ("--dtype", ["float64", "float32"])])
 def test_bad_choices_cost_one_line_that_names_the_good_ones(option, choices, capsys):
     assert exit_code(["demo", option, "half"]) == 2

@@ -80,7 +80,7 @@ def add_variant(command: argparse.ArgumentParser) -> None:
     command.add_argument("--activations", metavar="G,C,O", help=words)
     command.add_argument("--clip", type=float, metavar="BOUND", help="the cell state is clipped to [-BOUND, BOUND]")
     words = "of the clipping: true, or straight_through (default true)"
-    command.add_argument("--clip-derivative", choices=("true", "straight_through"), default="true", help=words)
+    command.add_argument("--clip-derivative", choices=("true", "straight_through"), help=words)
 
 
 def activations_of(arguments: argparse.Namespace) -> lstm.Activations | None:
@@ -94,10 +94,28 @@ def activations_of(arguments: argparse.Namespace) -> lstm.Activations | None:
 
 def clip_of(arguments: argparse.Namespace) -> lstm.CellClip | None:
     if arguments.clip is None:
+        expected_beside(arguments, "clip_derivative", "--clip BOUND, whose derivative it says")
         return None
     if not 0 < arguments.clip < float("inf"):
         raise BadInput(f"--clip: expected a positive number; got {arguments.clip}")
-    return lstm.CellClip(arguments.clip, arguments.clip_derivative)
+    return lstm.CellClip(arguments.clip, arguments.clip_derivative or "true")
+
+
+def add_loss(command: argparse.ArgumentParser, words: str) -> None:
+    command.add_argument("--loss", choices=tuple(lstm.LOSSES), help=words)
+    command.add_argument("--reduction", choices=("mean", "sum"), help="of the cost (default mean)")
+
+
+def reduction_of(arguments: argparse.Namespace) -> str:
+    if arguments.loss is None:
+        expected_beside(arguments, "reduction", "--loss NAME, whose reduction it says")
+    return arguments.reduction or "mean"
+
+
+def expected_beside(arguments: argparse.Namespace, name: str, other: str) -> None:
+    """An option that has no effect without another is refused: who wrote it expects one."""
+    if getattr(arguments, name) is not None:
+        raise BadInput(f"--{name.replace('_', '-')}: expected beside {other}")
 
 
 def add_axes(command: argparse.ArgumentParser) -> None:

@@ -12,18 +12,20 @@ from checks.commands.arguments import (
     add_axes,
     add_json,
     add_layout,
+    add_loss,
     add_pictures,
     add_variant,
     attributes_of,
     clip_of,
+    expected_beside,
     layout_of,
     positive,
+    reduction_of,
     seed,
 )
 from checks.commands.processes import add_processes, join
 from checks.terminal import Waiting
 from checks.verdict import Verdict
-from lstm import LOSSES, BadInput
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")
 
@@ -43,8 +45,7 @@ def _add_verify(commands: Any) -> None:
     verify.add_argument("file", metavar="FILE", help=".npz, .safetensors or .json")
     add_layout(verify)
     add_axes(verify)
-    verify.add_argument("--loss", choices=tuple(LOSSES), help="the cost, where the file has targets")
-    verify.add_argument("--reduction", choices=("mean", "sum"), default="mean", help="of the cost (default mean)")
+    add_loss(verify, "the cost, where the file has targets")
     add_variant(verify)
     words = "judge as if computed in this precision (default: the coarsest in the file)"
     verify.add_argument("--precision", choices=PRECISIONS, help=words)
@@ -63,8 +64,8 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
 
     precision = _dtype(arguments.precision)
     exhaustive: Any = {"resume": arguments.resume, "progress": True} if arguments.exhaustive else False
-    if arguments.resume is not None and not arguments.exhaustive:
-        raise BadInput("--resume: expected beside --exhaustive, whose work it keeps")
+    if not arguments.exhaustive:
+        expected_beside(arguments, "resume", "--exhaustive, whose work it keeps")
     join(arguments)
     asked: dict[str, Any] = {"exhaustive": exhaustive, "seed": arguments.seed, "precision": precision, "diagnose": arguments.diagnose}
     with contextlib.nullcontext() if exhaustive else Waiting("computing the right gradient"):  # exhaustive tells how far it is
@@ -82,7 +83,7 @@ def reading_of(arguments: argparse.Namespace) -> Any:
         activations=activations_of(arguments),
         clip=clip_of(arguments),
         loss=arguments.loss,
-        reduction=arguments.reduction,
+        reduction=reduction_of(arguments),
     )
 
 
@@ -114,9 +115,8 @@ def _add_export(commands: Any) -> None:
     for flag, words in (("dropout", "on the inputs of every layer"), ("recurrent-dropout", "on h before its matrix product"),
                         ("zoneout", "of h and c")):  # fmt: skip
         export.add_argument(f"--{flag}", action="store_true", help=f"{words}, with masks drawn at random")
-    export.add_argument("--loss", choices=tuple(LOSSES), help="a cost with a readout, in place of upstream gradients")
-    export.add_argument("--reduction", choices=("mean", "sum"), default="mean", help="of the cost (default mean)")
-    export.add_argument("--outputs", type=positive, default=2, metavar="K", help="predictions of the readout (default 2)")
+    add_loss(export, "a cost with a readout, in place of upstream gradients")
+    export.add_argument("--outputs", type=positive, metavar="K", help="predictions of the readout (default 2)")
     export.add_argument("--dtype", choices=("float64", "float32"), default="float64")
     export.add_argument("--seed", type=seed, default=0, help="of the random numbers")
     add_json(export)
@@ -129,6 +129,11 @@ def _run_export(arguments: argparse.Namespace) -> Any:
 
     given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(ExportOptions)}
     given |= {"layout": layout_of(arguments), "clip": clip_of(arguments), "layout_file": arguments.layout_file}
+    given |= {"reduction": reduction_of(arguments)}
+    if arguments.loss is None:
+        expected_beside(arguments, "outputs", "--loss NAME: without a cost there is no readout")
+    if arguments.outputs is None:
+        del given["outputs"]
     del given["activations"]
     activations = activations_of(arguments)
     if activations is not None:
