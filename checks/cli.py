@@ -6,11 +6,12 @@ Exit code 0: everything agrees as it should; 1: a gradient disagrees; 2: the inp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NoReturn
 
 from checks.commands.arguments import add_json, add_pictures, positive, seed
@@ -113,19 +114,32 @@ def _open(flag: str, path: str, mode: str) -> IO[bytes]:
         raise BadInput(f"--{flag}: cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
+@contextlib.contextmanager
+def _read_to_the_end_or_not() -> Iterator[None]:
+    """Somebody may read the first lines and leave, as head does; the files that were asked for are written all the same."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _show(report: Any, arguments: argparse.Namespace) -> None:
     """Text on stdout, unless the JSON goes there; and whatever files were asked for. Of several processes the first reports."""
     if not is_first():
         return
     if arguments.json != "-":
-        show(report)
+        with _read_to_the_end_or_not():
+            show(report)
+            sys.stdout.flush()
     for flag, written in OUTPUTS.items():
         path = getattr(arguments, flag, None)
         if path is None:
             continue
         content = written(report, path)
         if flag == "json" and path == "-":
-            sys.stdout.write(content.decode())
+            with _read_to_the_end_or_not():
+                sys.stdout.write(content.decode())
+                sys.stdout.flush()
             continue
         try:
             with _open(flag, path, "wb") as file:
@@ -162,13 +176,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_paths(arguments)
         report = run(arguments)
         _show(report, arguments)
-        sys.stdout.flush()
     except BadInput as error:
         print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)
         return 2
     except MemoryError as error:
         print(f"lstm-check {arguments.command}: expected a problem that fits into memory; {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # somebody read the first lines and left, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return report.verdict.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -175,6 +176,18 @@ def test_bad_choices_cost_one_line_that_names_the_good_ones(option, choices, cap
     assert err.count("\n") == 1
     assert err.startswith(f"lstm-check demo: argument {option}: invalid choice: 'half' (choose from ")
     assert all(choice in err for choice in choices)
+
+
+def test_files_are_written_although_nobody_reads_the_text(tmp_path):
+    """As `lstm-check … | head -1` leaves a closed pipe behind."""
+    path = tmp_path / "report.json"
+    command = [sys.executable, "-m", "checks", "export", "--out", str(tmp_path / "v.npz"), "--layout", "torch", "--json", str(path)]
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(write)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert json.loads(path.read_text())
 
 
 def exit_code(arguments: list[str]) -> int:

@@ -12,10 +12,11 @@ from html_pages import DEPARTS, HIDDEN, Seen, page, problems, reports
 from checks import cli
 from checks.commands.bugs import CORRECT, BugMatrix, Cell, Row
 from checks.html import page_of, pictures_of
-from checks.html.elements import Markup, element, table
+from checks.html.elements import Markup, element, emphasised, table
 from checks.html.heat_figures import MOST_CELLS, Compared, heat_figures, heat_maps
 from checks.html.page import Section, page as page_with
 from checks.pictures.layouts import of_weight
+from checks.pictures.scene import Boxes, Words
 from checks.verdict import Verdict
 
 PAGES = ("right", "wrong", "no gradients", "another forward", "huge")
@@ -162,11 +163,32 @@ def test_a_plot_that_cannot_be_is_refused_first(path, reason, capsys, tmp_path, 
     assert error.count("\n") == 1
 
 
-def test_the_page_of_bugs_says_which_are_missed():
+def few_bugs() -> BugMatrix:
     cells = {"full_sequence": Cell(True, 3e7), "per_timestep.frozen": Cell(False, 0.2), "jax check_grads": Cell(True, float("nan"))}
     right = {"full_sequence": Cell(False, 0.1), "per_timestep.frozen": Cell(True, 1e6)}
     rows = (Row(CORRECT, "the correct gradient", "", right), Row("no-dh-carry", "h's <carry> is dropped", "(9)", cells))
-    text = page_of(BugMatrix(0, {"T": 5}, tuple(cells), rows, 1.0))
+    return BugMatrix(0, {"T": 5}, tuple(cells), rows, 1.0)
+
+
+def test_the_picture_of_bugs_shows_what_the_table_says():
+    _, drawn = pictures_of(few_bugs())
+    words = {(word.text, word.style): word for word in drawn.shapes if isinstance(word, Words)}
+    missed = words["✗", "wrong-words"]
+    assert missed.x == words["froz", "ink"].x
+    assert missed.y == words["no-dh-carry", "ink"].y
+    told = words["caught", "ink"]
+    assert (told.x, told.y) == (words["jax", "ink"].x, missed.y)
+    assert words["ok", "ink"].x == words["full", "ink"].x
+    (caught,) = [boxes for boxes in drawn.shapes if isinstance(boxes, Boxes) and boxes.style == "e4"]  # 3e7, up to 1e9
+    assert len(caught.boxes) == 1
+
+
+def test_a_stressed_word_is_stressed_and_a_product_is_not():
+    assert emphasised("the *previous* state: d_f = d_c * c < 1") == "the <em>previous</em> state: d_f = d_c * c &lt; 1"
+
+
+def test_the_page_of_bugs_says_which_are_missed():
+    text = page_of(few_bugs())
     assert problems(text) == []
     found = [re.sub(r"<[^>]+>", "|", row).replace("||", "|") for row in re.findall(r"<tr>.*?</tr>", text)]
     assert "|no-dh-carry|3e+07|✗ not caught|caught|h&#x27;s &lt;carry&gt; is dropped|" in found

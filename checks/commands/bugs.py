@@ -113,7 +113,7 @@ class BugMatrix:
         width = WIDTH - 5 * len(self.columns) - 1
         header = f"{'bug':<{width}}" + "".join(f"{SHORT[name]:>5}" for name in self.columns)
         lines = [header, "-" * len(header)]
-        for row in _folded(self.rows):
+        for row in folded(self.rows):
             name = row.name if len(row.name) < width else f"{row.name[: width - 2]}…"
             lines.append(f"{name:<{width}}" + "".join(f"{row.shown(column):>5}" for column in self.columns))
         sizes = ", ".join(f"{key} = {value}" for key, value in self.sizes.items())
@@ -131,7 +131,7 @@ class BugMatrix:
         return textwrap.fill(f"{self.verdict.value.upper()}: {bugs} bugs planted, {said}.{others}", WIDTH)
 
 
-def _folded(rows: Sequence[Row]) -> list[Row]:
+def folded(rows: Sequence[Row]) -> list[Row]:
     """Families as one row each, with the least caught member's cells."""
     result: list[Row] = []
     for family in dict.fromkeys(row.family or row.name for row in rows):

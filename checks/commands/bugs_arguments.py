@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from checks.commands.arguments import add_html, add_json, seed
+from checks.commands.arguments import add_json, add_pictures, seed
 
 
 def add_bugs_command(commands: Any) -> None:
@@ -13,7 +13,7 @@ def add_bugs_command(commands: Any) -> None:
     bugs = commands.add_parser("bugs", help=words, description=words[0].upper() + words[1:] + ".")
     bugs.add_argument("--seed", type=seed, default=0, help="of the random network")
     add_json(bugs)
-    add_html(bugs)
+    add_pictures(bugs)
     bugs.set_defaults(run=_run)
 
 

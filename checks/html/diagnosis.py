@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks.html.elements import Markup, details, element, listing, table
+from checks.html.elements import Markup, details, element, emphasised, listing, table
 
 SHOWN = 3  # causes, and sentences about single arrays, that are not folded away
 ABOUT_ALL = ("Right", "Walking", "Every", "What is wrong")  # how sentences about the whole begin
@@ -31,8 +31,8 @@ def _claim(claim: dict[str, Any]) -> Markup:
     parts = [element("p", element("strong", claim["name"]))]
     for cause in claim["causes"]:
         equation = f" Breaks equation {cause['equation']} of docs/derivation.md." if cause["equation"] else ""
-        parts.append(element("p", f"{cause['title']}: {cause['effect']}.{equation}"))
-        parts.append(element("p", element("strong", "Fix: "), cause["fix"]))
+        parts.append(element("p", emphasised(f"{cause['title']}: {cause['effect']}.{equation}")))
+        parts.append(element("p", element("strong", "Fix: "), emphasised(cause["fix"])))
         parts += [element("p", f"The same gradient: {words}.") for words in cause["also"]]
     return element("div", *parts, class_="cause")
 

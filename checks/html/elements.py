@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ class Markup(str):
 
 def text(value: Any) -> Markup:
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+
+
+def emphasised(words: str) -> Markup:
+    """The catalogue's sentences mark a word as ``*this*``; a product, ``a * b``, has spaces."""
+    return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", text(words)))
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Markup:

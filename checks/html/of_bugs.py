@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from checks.commands.bugs import CORRECT, LEGEND, NOT_GRADIENTS, BugMatrix, Row
+from checks.commands.bugs import CORRECT, LEGEND, NOT_GRADIENTS, SHORT, BugMatrix, Row, folded
 from checks.html.elements import Markup, element, table
 from checks.html.page import Section, page
 from checks.pictures import Scene
+from checks.pictures.grid import Cell, grid
+from checks.pictures.heat_map import legend
+from checks.pictures.palette import BEYOND, WITHIN
 from checks.pictures.scale import Scale
 
+
+class _Wide(Scale):
+    """Differences see a bug at 10³ to 10⁹ times what they allow, exact methods at 10¹⁴: three decades a colour hold both."""
+
+    @property
+    def limits(self) -> list[tuple[float, int]]:
+        return [(0.1, 0), (1.0, 1), *((10.0 ** (3 * k), WITHIN + k - 1) for k in range(1, BEYOND)), (1e18, WITHIN + BEYOND - 1)]
+
+
+SCALE = _Wide(18)
 SHOWN = 12  # missed bugs that are named
 KEY = (
     "A cell holds the bug's error in units of what the estimate's own error and rounding allow, the further beyond it the stronger its "
@@ -22,9 +35,7 @@ KEY = (
 
 def page_of(report: BugMatrix) -> str:
     headline, subject = str(report).split("\n\n")[:2]
-    excesses = [cell.excess for row in report.rows for name, cell in row.cells.items() if name not in NOT_GRADIENTS]
-    scale = Scale.of([np.array(excesses, float)])
-    rows = [_row(row, report.columns, scale) for row in report.rows]
+    rows = [_row(row, report.columns) for row in report.rows]
     sections = [
         Section("What each checker misses", (_missed(report),)),
         Section("Every bug, every checker", (element("p", KEY), table("Bugs down, checkers across", _head(report), rows))),
@@ -48,11 +59,11 @@ def _missed(report: BugMatrix) -> Markup:
     return table("Bugs that were planted and not caught", ("checker", "of the gradient?", "missed", "which"), rows)
 
 
-def _row(row: Row, columns: tuple[str, ...], scale: Scale) -> list[Any]:
-    return [row.name, *(_cell(row, column, scale) for column in columns), element("td", row.title, class_="words")]
+def _row(row: Row, columns: tuple[str, ...]) -> list[Any]:
+    return [row.name, *(_cell(row, column) for column in columns), element("td", row.title, class_="words")]
 
 
-def _cell(row: Row, column: str, scale: Scale) -> Markup:
+def _cell(row: Row, column: str) -> Markup:
     cell = row.cells.get(column)
     if cell is None:
         return element("td", "–")
@@ -62,9 +73,23 @@ def _cell(row: Row, column: str, scale: Scale) -> Markup:
         return element("td", "✗ not caught", class_="cell disagrees")
     if not math.isfinite(cell.excess):
         return element("td", "caught", class_="cell")
-    return element("td", f"{cell.excess:.0e}", class_=f"cell c{int(scale.classes(np.array(cell.excess)))}")
+    return element("td", f"{cell.excess:.0e}", class_=f"cell c{int(SCALE.classes(np.array(cell.excess)))}")
 
 
 def pictures_of(report: BugMatrix) -> list[Scene]:
-    """None: the page is tables."""
-    return []
+    """The matrix, families of bugs folded into a row each as in the text, and what its colours mean."""
+    rows = [(row.name, [_drawn(row, column) for column in report.columns]) for row in folded(report.rows)]
+    headline = " ".join(str(report).split("\n\n")[0].split())
+    drawn = grid("Bugs down, checkers across; ✗: not caught", headline, [SHORT[name] for name in report.columns], rows, SCALE)
+    return [legend(SCALE), drawn]
+
+
+def _drawn(row: Row, column: str) -> Cell | None:
+    cell = row.cells.get(column)
+    if cell is None:
+        return None
+    if row.name == CORRECT:
+        return Cell(cell.excess, "✗ refused", wrong=True) if cell.caught and column not in NOT_GRADIENTS else Cell(0.0, row.shown(column))
+    if not math.isfinite(cell.excess):
+        return Cell(10.0, "caught")  # by how much is not told
+    return Cell(cell.excess, "" if cell.caught else "✗", wrong=not cell.caught)

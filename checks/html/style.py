@@ -49,7 +49,7 @@ footer{margin-top:2em;color:var(--muted);font-size:.83rem}
 @media(max-width:760px){body{padding:10px 12px 30px}.first{display:block}dl{display:block}dd{margin-bottom:.4em}
 .wide>svg{width:620px}}
 @media print{body{max-width:none;padding:0;font-size:11px}.first{display:block}.wide{overflow:visible}
-figure,table,.cause{break-inside:avoid}
+figure,table,.cause{break-inside:avoid}h2,h3,h2+p{break-after:avoid}
 .wide>svg{max-width:100%}details::details-content{content-visibility:visible;display:block}summary{list-style:none}}
 """
 
