@@ -8,7 +8,10 @@ import time
 
 import pytest
 from html_pages import reports
+from verify_cases import VARIANTS, golden
 
+from checks.files.candidate_reading import understand
+from checks.oracle import Oracle
 from checks.terminal import BOLD, GREEN, RED, RESET, YELLOW, Waiting, is_coloured, painted, show
 
 ESCAPE = re.compile(r"\x1b\[\d+m")
@@ -78,3 +81,19 @@ def test_nothing_is_said_elsewhere_nor_of_what_is_quick(stream, silent):
 def test_an_empty_no_color_is_none(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "")
     assert is_coloured(Terminal())
+
+
+@pytest.mark.parametrize("variant", ["plain", "clip straight through"])
+def test_verify_counts_its_passes_to_the_last(variant):
+    """As many as were foretold, one by one, where nothing is left out; and to the end where differences are."""
+    arrays, reading = golden("canonical", timesteps=3, batch=2, inputs=2, hidden=3, **VARIANTS[variant])
+    told = []
+    oracle = Oracle(understand(arrays, reading).case, progress=lambda finished, total: told.append((finished, total)))
+    assert oracle.confirmation.confirmed
+    finished, totals = zip(*told, strict=True)
+    assert set(totals) == {finished[-1]}
+    assert finished[0] == 0
+    if variant == "plain":
+        assert list(finished) == list(range(finished[-1] + 1))
+    else:
+        assert list(finished) == sorted(finished)

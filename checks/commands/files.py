@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
+import sys
 from typing import Any
 
 from checks.commands.arguments import (
@@ -24,7 +24,6 @@ from checks.commands.arguments import (
     seed,
 )
 from checks.commands.processes import add_processes, join
-from checks.terminal import Waiting
 from checks.verdict import Verdict
 
 PRECISIONS = ("float64", "float32", "float16", "bfloat16")
@@ -60,6 +59,7 @@ def _add_verify(commands: Any) -> None:
 
 
 def _run_verify(arguments: argparse.Namespace) -> Any:
+    from checks.exhaustive.progress import Progress
     from checks.verify import verify
 
     precision = _dtype(arguments.precision)
@@ -68,8 +68,9 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
         expected_beside(arguments, "resume", "--exhaustive, whose work it keeps")
     join(arguments)
     asked: dict[str, Any] = {"exhaustive": exhaustive, "seed": arguments.seed, "precision": precision, "diagnose": arguments.diagnose}
-    with contextlib.nullcontext() if exhaustive else Waiting("computing the right gradient"):  # exhaustive tells how far it is
-        return verify(arguments.file, reading_of(arguments), **asked)
+    if sys.stderr.isatty() and not exhaustive:  # which tells by itself how far it is
+        asked["progress"] = Progress(what="passes over the network")
+    return verify(arguments.file, reading_of(arguments), **asked)
 
 
 def reading_of(arguments: argparse.Namespace) -> Any:

@@ -6,14 +6,38 @@ on this very input by what sees the forward pass alone: autodiff in every entry,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import numpy as np
 
 import lstm
 from checks.estimate import max_relative_error
 from checks.oracle.case import OracleCase
-from checks.oracle.confirmation import Confirmation, confirm
-from checks.oracle.tolerance import RoundingModel
+from checks.oracle.confirmation import Confirmation, confirm, passes
+from checks.oracle.tolerance import SAMPLES, RoundingModel
+
+Tell = Callable[[int, int], None]
+
+
+class _Passes:
+    """Called after each pass; tells how many of how many there were."""
+
+    def __init__(self, total: int, told: Tell | None):
+        self.finished, self.total, self.told = 0, total, told
+        if told is not None:
+            told(0, total)
+
+    def __call__(self, count: int = 1) -> None:
+        self.finished += count
+        if self.told is not None:
+            self.told(self.finished, self.total)
+
+    def end(self) -> None:
+        """What was not needed after all counts as made."""
+        if self.finished < self.total:
+            self(self.total - self.finished)
 
 
 class Oracle:
@@ -28,18 +52,22 @@ class Oracle:
         model: what rounding may do to a correct implementation's results, in any precision.
     """
 
-    def __init__(self, case: OracleCase, *, exhaustive: bool = False, seed: int = 0):
+    def __init__(self, case: OracleCase, *, exhaustive: bool = False, seed: int = 0, progress: Tell | None = None):
+        """``progress`` is told how many passes over the network of how many have been made; of exhaustive ones its own option tells."""
         self.case = case
-        self.model = RoundingModel(case, seed=seed)
+        self._ran = _Passes(SAMPLES + 1 + passes(sum(map(np.size, jax.tree.leaves(case.parameters))), case.valid.size), progress)
+        self.model = RoundingModel(case, seed=seed, ran=self._ran)
         self.gradients, self.internals = case.hand_gradients()
         self.forward = case.forward()
         self.confirmation = self._confirmed(exhaustive, seed)
+        self._ran.end()
 
     def _confirmed(self, exhaustive: bool, seed: int) -> Confirmation:
         case, allowed = self.case, self.model.allowed(np.float64).gradients
         if case.straight_through:
             return self._confirmed_straight_through(allowed, seed)
-        return confirm(case.parameters, case.data, self.gradients, allowed, rows=case.valid.size, exhaustive=exhaustive, seed=seed)
+        options: Any = {"rows": case.valid.size, "exhaustive": exhaustive, "seed": seed, "ran": self._ran}
+        return confirm(case.parameters, case.data, self.gradients, allowed, **options)
 
     def _confirmed_straight_through(self, allowed: lstm.CostGradients, seed: int) -> Confirmation:
         """Such a gradient is not the forward pass's, so differences cannot see it; JAX can, told to pass it straight through."""

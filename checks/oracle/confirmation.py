@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -57,7 +58,7 @@ class Confirmation:
 
 def confirm(
     parameters: lstm.CostGradients, data: Data, gradients: lstm.CostGradients, allowed: lstm.CostGradients,
-    *, rows: int, exhaustive: bool | dict[str, Any] = False, seed: int = 0,
+    *, rows: int, exhaustive: bool | dict[str, Any] = False, seed: int = 0, ran: Callable[[], None] = lambda: None,
 ) -> Confirmation:  # fmt: skip
     """Hold the gradient of a float64 cost against what sees only its forward pass.
 
@@ -68,10 +69,12 @@ def confirm(
         rows: T B, which with the number of parameters says what a forward pass costs.
         exhaustive: difference every entry, not a random sample; options of `checks.exhaustive`, or True for none.
         seed: of the sample.
+        ran: is called after each pass over the network.
     """
     derived, room = flatten(gradients), flatten(allowed)
     with jax.enable_x64(True):
         by_autodiff = jax.tree.map(np.asarray, gradient(parameters, data))
+    ran()
     agrees = np.abs(flatten(by_autodiff) - derived) <= 2 * room
     if exhaustive:
         chosen = np.arange(derived.size)
@@ -80,12 +83,10 @@ def confirm(
         estimate = exhaustive_differences(problem, **(exhaustive if isinstance(exhaustive, dict) else {}))
         value, error = flatten(estimate.value), flatten(estimate.error_estimate)
     else:
-        affordable = AFFORDABLE / (derived.size * rows)
-        count = int(np.clip(affordable, FEWEST_ENTRIES, MOST_ENTRIES))
-        samples = int(np.clip(affordable, FEWEST_SAMPLES, NOISE_SAMPLES))
+        count, samples = affordable(derived.size, rows)
         chosen = sample_entries([np.size(leaf) for leaf in jax.tree.leaves(parameters)], count, seed)
         with np.errstate(over="ignore", invalid="ignore"):  # a cost of 1e200 has differences, but no measurable noise
-            value, error = differences_at(parameters, data, chosen, samples)
+            value, error = differences_at(parameters, data, chosen, samples, ran)
     close = np.abs(value - derived[chosen]) <= error + room[chosen]
     scale = max(float(np.abs(derived).max()), float(np.finfo(np.float64).tiny))
     return Confirmation(
@@ -97,6 +98,18 @@ def confirm(
         claimed_error=float(np.max(error)) / scale,
         seed=seed,
     )
+
+
+def affordable(size: int, rows: int) -> tuple[int, int]:
+    """How many entries of so many parameters to difference, and how many samples of the noise to take."""
+    entries = AFFORDABLE / (size * rows)
+    return min(size, int(np.clip(entries, FEWEST_ENTRIES, MOST_ENTRIES))), int(np.clip(entries, FEWEST_SAMPLES, NOISE_SAMPLES))
+
+
+def passes(size: int, rows: int) -> int:
+    """How many times `confirm` calls ``ran`` where it does not difference every entry."""
+    entries, samples = affordable(size, rows)
+    return 1 + samples + 4 * entries
 
 
 def sample_entries(sizes: list[int], count: int, seed: int) -> np.ndarray:
@@ -114,7 +127,7 @@ def sample_entries(sizes: list[int], count: int, seed: int) -> np.ndarray:
 
 
 def differences_at(
-    parameters: lstm.CostGradients, data: Data, entries: np.ndarray, samples: int = NOISE_SAMPLES
+    parameters: lstm.CostGradients, data: Data, entries: np.ndarray, samples: int = NOISE_SAMPLES, ran: Callable[[], None] = lambda: None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gradient at a few entries by central differences at two steps, extrapolated, and how far off it may be.
 
@@ -132,7 +145,9 @@ def differences_at(
         like, data = jax.tree.map(jnp.asarray, (parameters, data))
 
         def value(offset: float, index: int, at: float) -> float:
-            return float(moved_cost(*on_device, float(offset), int(index), float(at), like, data))
+            found = float(moved_cost(*on_device, float(offset), int(index), float(at), like, data))
+            ran()
+            return found
 
         def difference(index: int, size: float) -> float:
             moved = size * max(1.0, abs(float(flat[index])))

@@ -41,6 +41,7 @@ underflows in the candidate's precision is allowed for by its smallest normal nu
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -71,7 +72,8 @@ class Allowed:
 class RoundingModel:
     """The spread of a correct implementation's results on one case, in units of u. See the module's own text."""
 
-    def __init__(self, case: OracleCase, *, samples: int = SAMPLES, seed: int = 0):
+    def __init__(self, case: OracleCase, *, samples: int = SAMPLES, seed: int = 0, ran: Callable[[], None] = lambda: None):
+        """``ran`` is called after each of ``samples + 1`` runs."""
         self.case = case
         self.seed = seed
         # What overflows here is no tolerance, and `checks.verify.compare` says so
@@ -81,11 +83,13 @@ class RoundingModel:
                 _strands(level, case.valid, *own) for level, *own in zip(case.layers, case.initial_state, masks, strict=True)
             ]
             self.true = self._run(None)
+            ran()
             # Squares of a gradient of 1e-170 would underflow: errors are taken in units of each array's largest entry
             scales = jax.tree.map(lambda leaf: float(np.abs(leaf).max()) or 1.0, self.true)
             squares, rounding = None, Rounding(np.random.default_rng(seed), VIRTUAL)
             for _ in range(samples):
                 found = self._run(rounding)
+                ran()
                 error = jax.tree.map(lambda a, b, scale: ((a - b) / (VIRTUAL * scale)) ** 2, found, self.true, scales)
                 squares = error if squares is None else jax.tree.map(np.add, squares, error)
             self.local, self.terms = self._local()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -26,8 +27,9 @@ from lstm.layouts.places import describe, describe_all
 
 
 def verify(
-    path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None, diagnose: bool = False
-) -> VerifyReport:
+    path: Any, reading: Reading, *, exhaustive: bool = False, seed: int = 0, precision: Any = None, diagnose: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:  # fmt: skip
     """Check the gradients in a file.
 
     Args:
@@ -36,12 +38,13 @@ def verify(
         seed: of that sample and of the random roundings behind the tolerances.
         precision: the dtype to judge in; default the coarsest that the file holds.
         diagnose: hold every known bug against the gradients of a large network too, which may take minutes.
+        progress: a function of the passes over the network made for the right gradient, and of those to be made.
 
     Raises:
         BadInput: one line, if the file is not what the contract says.
     """
     candidate = understand(read_arrays(path), reading)
-    oracle = Oracle(candidate.case, exhaustive=exhaustive, seed=seed)
+    oracle = Oracle(candidate.case, exhaustive=exhaustive, seed=seed, progress=progress)
     return verify_candidate(candidate, oracle, name=str(path), precision=precision, diagnose=diagnose)
 
 
