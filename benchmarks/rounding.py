@@ -14,7 +14,7 @@ from benchmarks import low_precision, options
 from benchmarks.low_precision import PRECISIONS, Precision
 from benchmarks.options import Size
 from checks.oracle.case import OracleCase
-from checks.oracle.tolerance import LAMBDA, Allowed, RoundingModel
+from checks.oracle.tolerance import RoundingModel
 
 SIZES = (Size(1, 1, 2, 3), Size(9, 3, 4, 5), Size(60, 2, 3, 4), Size(500, 2, 3, 4))
 OUTPUTS = 3
@@ -52,19 +52,11 @@ def draw(size: Size, regime: str, loss: str | None, seed: int, precision: Precis
     return OracleCase((layer,), targets=targets, readout=readout, loss=loss, **given)
 
 
-def allowed(model: RoundingModel, precision: Precision) -> Allowed:
-    """What the model allows; TF32, which is no dtype, by its own ε and float32's smallest number."""
-    if precision.epsilon is None:
-        return model.allowed(precision.dtype)
-    factor = LAMBDA * precision.epsilon / 2
-    return Allowed(*jax.tree.map(lambda spread, terms: factor * spread + precision.tiny * terms, model.spread, model.terms))
-
-
 def ratios(case: OracleCase, precision: Precision, seed: int = 0, model: RoundingModel | None = None) -> dict[str, float]:
     """For each array of the results its largest error over what is allowed there; infinite where the result overflowed."""
     model = RoundingModel(case, seed=seed) if model is None else model
     outputs, finals, found = low_precision.gradients(case, precision)
-    room = allowed(model, precision)
+    room = model.allowed(precision.name)
     truth = (model.true[0], model.true[1], case.hand_gradients()[0])
     paths = jax.tree_util.tree_leaves_with_path((outputs, finals, found))
     names = [("outputs", "final_state", "grad")[path[0].idx] + jax.tree_util.keystr(path[1:]) for path, _ in paths]

@@ -64,7 +64,7 @@ def test_five_hundred_steps_in_bfloat16():
 def test_a_coarser_precision_is_refused_as_a_finer_one(computed, judged):
     case = rounding.draw(SIZE, "ordinary", None, 4, PRECISIONS["bfloat16"])
     found = low_precision.gradients(case, PRECISIONS[computed])[2]
-    room = rounding.allowed(RoundingModel(case), PRECISIONS[judged]).gradients
+    room = RoundingModel(case).allowed(judged).gradients
     truth = case.hand_gradients()[0]
     excess = jax.tree.map(lambda got, right, allowed: float((np.abs(got - right) / allowed).max()), found, truth, room)
     assert max(jax.tree.leaves(excess)) > 1
@@ -105,10 +105,12 @@ def test_beyond_a_kink_within_rounding_lies_another_correct_gradient(distance, n
 
 
 @pytest.mark.parametrize(
-    ("name", "suffix", "seen", "unseen"), [("float16", "npz", 1.03, None), ("bfloat16", "safetensors", 1.5, 1.03)]
+    ("name", "suffix", "seen", "unseen"),
+    [("float16", "npz", 1.03, None), ("bfloat16", "safetensors", 1.5, 1.03), ("tf32", "npz", 1.03, None)],
 )
 def test_half_precision_files_are_judged_by_this_model(name, suffix, seen, unseen, tmp_path):
-    """Gradients really computed in half precision agree; float16's off by 3 % do not. bfloat16's u is 0.4 %: 3 % may be rounding."""
+    """Gradients really computed in half precision agree; float16's off by 3 % do not. bfloat16's u is 0.4 %: 3 % may be rounding.
+    TF32 is no dtype: its file holds float32, and says so only when asked."""
     precision = PRECISIONS[name]
     case = dataclasses.replace(rounding.draw(Size(4, 2, 2, 3), "ordinary", None, 7, precision), lengths=None)
     found = low_precision.gradients(case, precision)[2]
@@ -123,7 +125,9 @@ def test_half_precision_files_are_judged_by_this_model(name, suffix, seen, unsee
         wrong = {key: array * (factor if key.startswith("grad.") else 1) for key, array in arrays.items()}
         path = tmp_path / f"{factor}.{suffix}"
         write_arrays(path, {key: np.ascontiguousarray(array.astype(precision.dtype)) for key, array in wrong.items()}, {})
-        report = verify(path, Reading(layout))
+        asked = {"precision": name} if name == "tf32" else {}
+        assert not asked or verify(path, Reading(layout)).verdict is Verdict.DISAGREES
+        report = verify(path, Reading(layout), **asked)
         assert {each.precision for each in report.parameters} == {name}
         assert report.confirmation.confirmed
         return report.verdict

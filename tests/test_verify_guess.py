@@ -152,6 +152,17 @@ def test_nothing_is_guessed_where_nothing_fits(right, rng):
         assert said in " ".join(str(report).split())
 
 
+def test_what_tf32_rounds_is_suspected(right):
+    """A float32 file that is off by a thousandth, as products on a GPU make it by default."""
+    arrays, reading = right
+    single = {name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in arrays.items()}
+    oracle = oracle_of(single, reading)
+    for factor, said in ((1.001, True), (1.1, False)):
+        report = check(single | {"outputs": single["outputs"] * np.float32(factor)}, reading, oracle)
+        assert report.verdict is Verdict.DISAGREES
+        assert ("--precision tf32" in str(report)) == said
+
+
 def test_outputs_are_told_apart_from_final_states(right):
     arrays, reading = right
     report = check(arrays | {"c_n": arrays["c_n"] + 1e-3}, reading)

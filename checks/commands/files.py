@@ -26,7 +26,7 @@ from checks.commands.arguments import (
 from checks.commands.processes import add_processes, join
 from checks.verdict import Verdict
 
-PRECISIONS = ("float64", "float32", "float16", "bfloat16")
+PRECISIONS = ("float64", "float32", "tf32", "float16", "bfloat16")
 
 
 def add_file_commands(commands: Any) -> None:
@@ -62,12 +62,11 @@ def _run_verify(arguments: argparse.Namespace) -> Any:
     from checks.exhaustive.progress import Progress
     from checks.verify import verify
 
-    precision = _dtype(arguments.precision)
     exhaustive: Any = {"resume": arguments.resume, "progress": True} if arguments.exhaustive else False
     if not arguments.exhaustive:
         expected_beside(arguments, "resume", "--exhaustive, whose work it keeps")
     join(arguments)
-    asked: dict[str, Any] = {"exhaustive": exhaustive, "seed": arguments.seed, "precision": precision, "diagnose": arguments.diagnose}
+    asked: dict[str, Any] = {name: getattr(arguments, name) for name in ("seed", "precision", "diagnose")} | {"exhaustive": exhaustive}
     if sys.stderr.isatty() and not exhaustive:  # which tells by itself how far it is
         asked["progress"] = Progress(what="passes over the network")
     return verify(arguments.file, reading_of(arguments), **asked)
@@ -86,14 +85,6 @@ def reading_of(arguments: argparse.Namespace) -> Any:
         loss=arguments.loss,
         reduction=reduction_of(arguments),
     )
-
-
-def _dtype(name: str | None) -> Any:
-    if name != "bfloat16":
-        return name
-    import ml_dtypes
-
-    return ml_dtypes.bfloat16
 
 
 def _add_export(commands: Any) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import ml_dtypes
 import numpy as np
 
 import lstm
 from checks.diagnosis.localise import FEW, listed
 from checks.oracle.case import OracleCase
+from checks.precision import precision_of
 from lstm.levels import apart, directions
 
 SAMPLES = 4
@@ -65,7 +65,7 @@ def _rooms(case: OracleCase, expected: tuple[Any, ...], dtype: Any) -> Any:
     for _ in range(SAMPLES):
         moved = _disturbed(case, generator).hand_gradients()[1]
         squares = jax.tree.map(_add_square, squares, moved, expected)
-    unit = (float(ml_dtypes.finfo(dtype).eps) + float(np.finfo(np.float64).eps)) / 2
+    unit = (precision_of(dtype).eps + float(np.finfo(np.float64).eps)) / 2
     factor = LAMBDA * np.sqrt(OPERATIONS) * unit
     return jax.tree.map(lambda s, leaf: factor * (np.sqrt(s / SAMPLES) + np.abs(leaf)), squares, expected)
 

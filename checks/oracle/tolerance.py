@@ -46,13 +46,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 
 import lstm
 from checks.oracle.case import OracleCase
 from checks.oracle.rounding_noise import SMOOTH
 from checks.oracle.rounding_strand import VIRTUAL, Rounding, Strand, noise, product_rounding, times
+from checks.precision import precision_of
 from lstm.levels import apart, directions, together, together_as_layers
 
 LAMBDA = 8.0
@@ -96,15 +96,15 @@ class RoundingModel:
             deviations = jax.tree.map(lambda square, scale: scale * np.sqrt(_pooled(square / samples)), squares, scales)
             self.spread = jax.tree.map(np.hypot, deviations, self.local)
 
-    def allowed(self, dtype: Any) -> Allowed:
-        """For results computed in ``dtype``."""
-        about = ml_dtypes.finfo(dtype)
-        factor = LAMBDA * (float(about.eps) + float(np.finfo(np.float64).eps)) / 2
-        smallest = float(about.tiny)
+    def allowed(self, precision: Any) -> Allowed:
+        """For results computed in a dtype, or in a `checks.precision.Precision`."""
+        about = precision_of(precision)
+        factor = LAMBDA * (about.eps + float(np.finfo(np.float64).eps)) / 2
+        smallest = about.tiny
         with np.errstate(over="ignore", invalid="ignore"):
             found = jax.tree.map(lambda spread, terms: factor * spread + smallest * terms, self.spread, self.terms)
             if any(_has_kink(direction.layer) for level in self.case.layers for direction in directions(level)):
-                found = jax.tree.map(np.add, found, self._across_kinks(float(about.eps) / 2))
+                found = jax.tree.map(np.add, found, self._across_kinks(about.eps / 2))
         outputs, final_state, gradients = found
         return Allowed(outputs=outputs, final_state=final_state, gradients=gradients)
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 import lstm
@@ -17,6 +16,7 @@ from checks.files.candidate_arrays import moved
 from checks.files.candidate_reading import understand
 from checks.oracle import Oracle
 from checks.oracle.case import OracleCase
+from checks.precision import Precision, precision_of
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement, judge, not_judged
 from checks.verify.evidence import Evidence
@@ -36,7 +36,7 @@ def verify(
         path: an ``.npz``, ``.safetensors`` or ``.json`` file; see `checks.files.candidate` for its keys.
         exhaustive: confirm the oracle by differences in every entry, not in a sample.
         seed: of that sample and of the random roundings behind the tolerances.
-        precision: the dtype to judge in; default the coarsest that the file holds.
+        precision: to judge in, a dtype or its name, or "tf32"; default the coarsest that the file holds.
         diagnose: hold every known bug against the gradients of a large network too, which may take minutes.
         progress: a function of the passes over the network made for the right gradient, and of those to be made.
 
@@ -103,8 +103,8 @@ class _Judging:
         )
 
     def _examination(self, judgements: list[Judgement]) -> Examination:
-        given = {each.name: np.dtype(self._precision(each.name)) for each in judgements}
-        coarsest = max(given.values(), key=lambda dtype: float(ml_dtypes.finfo(dtype).eps), default=np.dtype(np.float64))
+        given = {each.name: self._precision(each.name) for each in judgements}
+        coarsest = max(given.values(), key=lambda precision: precision.eps, default=precision_of(np.float64))
 
         def allowed(name: str) -> np.ndarray:
             return self._allowed(given.get(name, coarsest))[0][name]
@@ -125,16 +125,16 @@ class _Judging:
     def _codes(self) -> Any:
         return self.candidate.reading.layout.codes(self.candidate.weights, self.candidate.reading.attributes)[0]
 
-    def _precision(self, name: str) -> Any:
-        return self.candidate.precision(name) if self.given_precision is None else np.dtype(self.given_precision)
+    def _precision(self, name: str) -> Precision:
+        return precision_of(self.candidate.precision(name) if self.given_precision is None else self.given_precision)
 
-    def _allowed(self, dtype: np.dtype) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def _allowed(self, precision: Precision) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """In the layout: of the gradients, and of the forward results."""
-        if dtype not in self._allowed_in:
-            allowed = self.oracle.model.allowed(dtype)
+        if precision not in self._allowed_in:
+            allowed = self.oracle.model.allowed(precision)
             forward = self._forward_in_layout(allowed.outputs, allowed.final_state)
-            self._allowed_in[dtype] = self._in_layout(allowed.gradients), forward
-        return self._allowed_in[dtype]
+            self._allowed_in[precision] = self._in_layout(allowed.gradients), forward
+        return self._allowed_in[precision]
 
     def _judge_forward(self, name: str) -> Judgement:
         """Outputs past a sequence's length are compared by nobody: frameworks differ in what they leave there."""
@@ -142,15 +142,15 @@ class _Judging:
         got, expected, allowed = self.candidate.forward[name], self.expected_forward[name], self._allowed(precision)[1][name]
         if name == "outputs":
             got, expected, allowed = (self._as_given(array) for array in (got, expected, allowed))
-        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), str(precision))
+        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), precision.name)
 
     def _judge_gradient(self, name: str) -> Judgement:
         got, expected, precision = self.candidate.gradients[name], self.expected[name], self._precision(name)
         allowed = self._allowed(precision)[0][name]
         if name in self.candidate.weights:
             gates = self._marks.gates[name]
-            return judge(name, got, expected, allowed, lambda index: describe(name, index, self._codes), str(precision), gates)
-        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), str(precision))
+            return judge(name, got, expected, allowed, lambda index: describe(name, index, self._codes), precision.name, gates)
+        return judge(name, got, expected, allowed, lambda index: _with_index(name, index), precision.name)
 
     def _forward_of(self, case: OracleCase) -> dict[str, np.ndarray]:
         """Outputs (T, B, R) and final states in the layout's shapes, of this case or of one like it."""

@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from checks.precision import TF32
 from checks.verdict import Verdict
 from checks.verify.compare import Judgement
 
 TRIED = "gate order, transposes, forget offset, missing tanh, biases, (h, c)"
 # Rounding of a forward pass in float32 stays within some hundred units in the last place of the largest entry
 OF_FLOAT32 = 200 * float(np.finfo(np.float32).eps)
+OF_TF32 = 5 * TF32.eps  # its products' factors alone are rounded, and errors of some units are what users report
 
 
 def forward_lines(report: Any) -> list[str]:
@@ -46,6 +48,8 @@ def _other_reasons(report: Any, differing: list[Judgement]) -> list[str]:
     lines = [f"None of the usual reasons makes it match: {TRIED}. Are the axes as --axes says?"]
     if not any(np.any(leaf) for leaf in jax.tree.leaves(report.candidate.case.initial_state)):
         lines.append("The initial state is zero here, as it is where the file has no h0 and c0: was yours?")
+    if all(each.precision == "float32" and each.max_relative_error <= OF_TF32 for each in differing):
+        lines.append("On a GPU, so little may be products rounded to TF32: ask for full precision, or say --precision tf32.")
     return lines
 
 
