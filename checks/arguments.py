@@ -5,6 +5,8 @@ Every message names the argument, what was expected and what came. Nothing is ca
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -87,12 +89,14 @@ def check_functions(problem: Any) -> None:
     def first_timestep(parameters: Any) -> Any:
         x, target = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], (problem.inputs, problem.targets))
         state = problem.start(parameters)
-        returned = problem.step(parameters, state, x)
+        with _raised_by("step", state, x):
+            returned = problem.step(parameters, state, x)
         if not isinstance(returned, (tuple, list)) or len(returned) != 2:
             raise BadInput(f"step: expected (new state, y_t); got {described(returned)}")
         new_state, y = returned
         _same_structure(state, new_state)
-        loss = problem.loss(y, target)
+        with _raised_by("loss", y, target):
+            loss = problem.loss(y, target)
         _scalar_or_batch(loss, problem.lengths)
         if loss.dtype != problem.dtype:
             raise BadInput(f"loss: expected {problem.dtype}, as the parameters have; got {loss.dtype} (nothing is cast silently)")
@@ -104,11 +108,33 @@ def check_functions(problem: Any) -> None:
         jax.eval_shape(first_timestep, problem.parameters)
 
 
+@contextlib.contextmanager
+def _raised_by(name: str, *given: Any) -> Iterator[None]:
+    """What a user's function raises while it is traced, on one line; the error itself is chained, with the line of code."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except (jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError, jax.errors.ConcretizationTypeError) as error:
+        why = "it needs a number where JAX only knows a shape: write jnp. for np., and jnp.where for if"
+        raise BadInput(f"{name}: expected a function that JAX can trace; {why} ({type(error).__name__})") from error
+    except Exception as error:
+        of, names = {"step": ("parameters, state, x_t", ("state", "x_t")), "loss": ("y_t, target_t", ("y_t", "target_t"))}[name]
+        found = [f"{each} {_listed(_shapes(one)) if jax.tree.leaves(one) else None}" for each, one in zip(names, given, strict=True)]
+        first = str(error).partition("\n")[0]
+        what = f"with {' and '.join(found)} it raised {type(error).__name__}: {first}"
+        raise BadInput(f"{name}: expected a function of ({of}); {what}") from error
+
+
 def _same_structure(state: Any, new_state: Any) -> None:
     """A scan carries one structure: the new state has the old one's arrays, shapes and dtypes."""
-    old, new = (jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(np.shape(leaf))}", tree) for tree in (state, new_state))
+    old, new = _shapes(state), _shapes(new_state)
     if str(old) != str(new):
         raise BadInput(f"step: expected a new state like the old one, {_listed(old)}; got {_listed(new)}")
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(np.shape(leaf))}", tree)
 
 
 def _listed(shapes: Any) -> str:

@@ -98,6 +98,12 @@ REFUSED = {
     "gradients: expected a function from parameters to their gradient; got dict": lambda: problem(gradients=WEIGHTS),
     "reduction: expected one of mean, sum; got 'none'": lambda: problem(reduction="none"),
     "reduction: expected one of mean, sum; got an array of shape (0,)": lambda: problem(reduction=np.zeros(0)),
+    "step: expected a function of (parameters, state, x_t); with state None and x_t float64[3, 2] it raised TypeError: unsupported operand "
+    "type(s) for @: 'NoneType' and 'DynamicJaxprTracer'": lambda: problem(initial_state=None),
+    "loss: expected a function of (y_t, target_t); with y_t float64[3, 5] and target_t float64[3, 5] it raised "
+    "KeyError: 'q'": lambda: problem(loss=lambda y, target: {}["q"]),
+    "step: expected a function that JAX can trace; it needs a number where JAX only knows a shape: write jnp. for np., and jnp.where for "
+    "if (TracerArrayConversionError)": lambda: problem(step=lambda w, h, x: (np.tanh(h), h)),
     "step: expected (new state, y_t); got an array of shape (3, 5)": lambda: problem(step=lambda w, h, x: h),
     "step: expected a new state like the old one, float64[3, 5]; got float64[15]": lambda: problem(step=flat_state_step),
     "step: expected a new state like the old one, float64[1, 5]; got float64[3, 5]": lambda: problem(initial_state=STATE[:1]),
