@@ -25,7 +25,7 @@ class Cost:
     """A scalar function of a pytree of parameters.
 
     Attributes:
-        parameters: pytree of arrays, all float32 or all float64.
+        parameters: pytree of arrays, all float32 or all float64; NumPy's are copied, so that training on does not change the problem.
         function: parameters -> scalar, traceable by JAX; None in a `Problem`.
         gradients: parameters -> pytree like them: the hand-written gradient under test, if there is one.
         origin: what `checks.network_problem.from_network` was given beside the parameters, by name; None for another cost.
@@ -40,6 +40,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         check_parameters(self.parameters)
+        object.__setattr__(self, "parameters", jax.tree.map(_own, self.parameters))
         if not (self.gradients is None or callable(self.gradients)):
             raise BadInput(f"gradients: expected a function from parameters to their gradient; got {described(self.gradients)}")
 
@@ -206,6 +207,11 @@ class Problem(Cost):
         state = self.start(parameters)
         zero = jnp.zeros((), jax.tree.leaves(parameters)[0].dtype)
         return jax.lax.scan(body, (state, zero), jnp.arange(self.timesteps))[0][1]
+
+
+def _own(leaf: Any) -> Any:
+    """What is remembered of a problem must stay true of it: an array that its owner may change in place is copied."""
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _beside(valid: Any, leaf: Any) -> Any:

@@ -157,3 +157,14 @@ def test_a_problem_cast_to_float32_takes_its_hand_written_gradient_along():
     problem = checks.Problem.from_network(network, draw(size=(3, 2, 2)), draw(size=(3, 2, 2))).astype(np.float32)
     assert all(np.asarray(leaf).dtype == np.float32 for leaf in jax.tree.leaves(problem.gradients(problem.parameters)))
     checks.assert_gradients(problem.gradients(problem.parameters), problem)
+
+
+def test_weights_changed_in_place_afterwards_do_not_change_the_problem():
+    """A training loop that updates its arrays in place goes on; what was computed of the problem, and what will be, belong together."""
+    weights = W.copy()
+    problem = checks.Cost(weights, sines)
+    noted = flatten(checks.autodiff(problem).value)
+    weights -= 0.5
+    assert checks.cross_validate(problem).verdict is Verdict.AGREES
+    np.testing.assert_array_equal(flatten(checks.autodiff(problem).value), noted)
+    checks.assert_gradients(np.cos(W), problem)
