@@ -135,3 +135,19 @@ def test_half_precision_files_are_judged_by_this_model(name, suffix, seen, unsee
     assert verdict(1.0) is Verdict.AGREES
     assert verdict(seen) is Verdict.DISAGREES
     assert unseen is None or verdict(unseen) is Verdict.AGREES
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "bfloat16"])
+def test_where_everything_vanishes_rounding_counts_twice(name):
+    """Output gate closed, candidate and input gate saturated: the gradient at i is 0 up to 1e-20, what rounding does to o or to i(1-i) alone
+    is as little, but to both at once it is u² of what they meet: a linear response says nothing of it."""
+    bias = np.array([20.0, 0.5, -19.0, -26.0])
+    layer = lstm.Layer(w_x=np.zeros((1, 4)), w_h=np.zeros((1, 4)), b=bias)
+    start = (lstm.State(h=np.zeros((1, 1)), c=np.full((1, 1), 0.5)),)
+    case = OracleCase((layer,), np.ones((1, 1, 1)), start, d_outputs=np.full((1, 1, 1), 1e3))
+    unit = PRECISIONS[name].eps / 2
+    met = 1e3 * (1 - np.tanh(0.5 * jax.nn.sigmoid(0.5) - 1) ** 2)
+    room = RoundingModel(case).allowed(name).gradients.network.layers[0].b[0]
+    exact = case.hand_gradients()[0].network.layers[0].b[0]
+    assert abs(exact) < 1e-5 * unit**2 * met
+    assert 2 * unit**2 * met < room < 200 * unit**2 * met

@@ -11,7 +11,9 @@ through W_h forward, δ_t through W_hᵀ backward. Following magnitudes through 
 say nothing at T = 100. Instead the rounding itself is followed: at every place where arithmetic rounds, a random number of
 the size of that rounding is added, forward and backward (`checks.oracle.rounding_noise`), and the whole is run again. The spread of
 the result, over `SAMPLES` runs, is its standard deviation, and already knows the saturation, the cancellation and the exploding of
-this very input. It is linear in u as long as u is small, so it is measured at u = 2^-30 in float64, and scaled.
+this very input. It is measured in float64 at u = 2^-24, float32's own, and scaled to what is finer; for what is coarser it is
+measured at that precision's u. For where everything vanishes it is not linear in u: behind an output gate that is closed and a
+candidate that is saturated the gradient is 0, what rounding does to either alone as well, and to both at once u² of what they meet.
 
 What is added where, as standard deviations:
 
@@ -57,6 +59,7 @@ from lstm.levels import apart, directions, together, together_as_layers
 
 LAMBDA = 8.0
 SAMPLES = 8
+CROSSINGS = 32  # runs across kinks: what happens in one run of six is then missed once in 300
 ACROSS = 4  # deviations from a kink at which a number may still come to lie beyond it
 
 
@@ -84,17 +87,26 @@ class RoundingModel:
             ]
             self.true = self._run(None)
             ran()
+            self.local, self.terms = self._local()
+            self.samples = samples
+            self._spreads: dict[float, Any] = {}
+            self.spread = self._spread(VIRTUAL, ran)
+
+    def _spread(self, unit: float, ran: Callable[[], None] = lambda: None) -> Any:
+        """The standard deviation of each result in units of ``unit``, with disturbances of that unit roundoff; measured once."""
+        if unit not in self._spreads:
             # Squares of a gradient of 1e-170 would underflow: errors are taken in units of each array's largest entry
             scales = jax.tree.map(lambda leaf: float(np.abs(leaf).max()) or 1.0, self.true)
-            squares, rounding = None, Rounding(np.random.default_rng(seed), VIRTUAL)
-            for _ in range(samples):
-                found = self._run(rounding)
-                ran()
-                error = jax.tree.map(lambda a, b, scale: ((a - b) / (VIRTUAL * scale)) ** 2, found, self.true, scales)
-                squares = error if squares is None else jax.tree.map(np.add, squares, error)
-            self.local, self.terms = self._local()
-            deviations = jax.tree.map(lambda square, scale: scale * np.sqrt(_pooled(square / samples)), squares, scales)
-            self.spread = jax.tree.map(np.hypot, deviations, self.local)
+            squares, rounding = None, Rounding(np.random.default_rng(self.seed), unit)
+            with jax.enable_x64(True), np.errstate(over="ignore", invalid="ignore"):
+                for _ in range(self.samples):
+                    found = self._run(rounding)
+                    ran()
+                    error = jax.tree.map(lambda a, b, scale: ((a - b) / (unit * scale)) ** 2, found, self.true, scales)
+                    squares = error if squares is None else jax.tree.map(np.add, squares, error)
+                deviations = jax.tree.map(lambda square, scale: scale * np.sqrt(_pooled(square / self.samples)), squares, scales)
+                self._spreads[unit] = jax.tree.map(np.hypot, deviations, self.local)
+        return self._spreads[unit]
 
     def allowed(self, precision: Any) -> Allowed:
         """For results computed in a dtype, or in a `checks.precision.Precision`."""
@@ -102,18 +114,19 @@ class RoundingModel:
         factor = LAMBDA * (about.eps + float(np.finfo(np.float64).eps)) / 2
         smallest = about.tiny
         with np.errstate(over="ignore", invalid="ignore"):
-            found = jax.tree.map(lambda spread, terms: factor * spread + smallest * terms, self.spread, self.terms)
+            spread = self._spread(max(VIRTUAL, about.eps / 2))
+            found = jax.tree.map(lambda spread, terms: factor * spread + smallest * terms, spread, self.terms)
             if any(_has_kink(direction.layer) for level in self.case.layers for direction in directions(level)):
                 found = jax.tree.map(np.add, found, self._across_kinks(about.eps / 2))
         outputs, final_state, gradients = found
         return Allowed(outputs=outputs, final_state=final_state, gradients=gradients)
 
     def _across_kinks(self, unit: float) -> tuple[np.ndarray, tuple, lstm.CostGradients]:
-        """The most that each entry moves in `SAMPLES` runs with disturbances of `ACROSS` times this unit roundoff."""
+        """The most that each entry moves in `CROSSINGS` runs with disturbances of `ACROSS` times this unit roundoff."""
         generator = np.random.default_rng(self.seed)
         most = jax.tree.map(np.zeros_like, self.true)
         with jax.enable_x64(True):
-            for _ in range(SAMPLES):
+            for _ in range(CROSSINGS):
                 found = self._run(Rounding(generator, ACROSS * unit))
                 most = jax.tree.map(lambda so_far, a, b: np.maximum(so_far, np.abs(a - b)), most, found, self.true)
         return most
