@@ -139,7 +139,7 @@ def test_half_precision_files_are_judged_by_this_model(name, suffix, seen, unsee
 
 @pytest.mark.parametrize("name", ["float32", "tf32", "bfloat16"])
 def test_where_everything_vanishes_rounding_counts_twice(name):
-    """Output gate closed, candidate and input gate saturated: the gradient at i is 0 up to 1e-20, what rounding does to o or to i(1-i) alone
+    """Output gate closed, candidate and input gate saturated: the gradient at i is 0 up to 1e-17, what rounding does to o or i(1-i) alone
     is as little, but to both at once it is u² of what they meet: a linear response says nothing of it."""
     bias = np.array([20.0, 0.5, -19.0, -26.0])
     layer = lstm.Layer(w_x=np.zeros((1, 4)), w_h=np.zeros((1, 4)), b=bias)
