@@ -42,7 +42,9 @@ def assert_contract(report, **network):
 
 def test_python_m_checks_demo_writes_json_to_stdout_alone():
     """The question's own network, in a process of its own; the 64-bit mode of JAX is nobody's but the program's."""
-    command = [sys.executable, "-W", "error", "-m", "checks", "demo", "--hidden", "3", "--json", "-"]
+    # The compilation cache is the test run's own, see tests/conftest.py
+    warnings = ["-W", "error", "-W", "ignore:Error reading persistent compilation cache"]
+    command = [sys.executable, *warnings, "-m", "checks", "demo", "--hidden", "3", "--json", "-"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stderr) == (0, "")
     report = json.loads(run.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

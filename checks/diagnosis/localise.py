@@ -104,7 +104,7 @@ def _everything(o: Observation, findings: Iterable[BlockFinding]) -> list[str]:
 def _about_array(o: Observation, name: str, findings: Iterable[BlockFinding]) -> str:
     wrong = [finding for finding in findings if finding.name == name and not finding.right]
     bad = o.wrong[o.slices[name]].reshape(o.shapes[name])
-    text = f"{name}: {'all' if bad.all() else int(bad.sum())} of {bad.size} entries are wrong"
+    text = f"{name}: {'all' if bad.all() else int(bad.sum())} of {bad.size} entries {'is' if bad.sum() == 1 else 'are'} wrong"
     pattern = _pattern(o, name, bad)
     return f"{text}, {pattern}; {_how(wrong)}." if pattern else f"{text}; {_how(wrong)}."
 

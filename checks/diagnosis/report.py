@@ -60,11 +60,11 @@ class Diagnosis:
     def _claimed(self) -> str:
         claims = self.fitted.claims
         count = len(claims[0].causes)
-        exactly = "makes exactly these numbers, to rounding, in every array given"
+        these = "exactly these numbers, to rounding, in every array given"
         if len(claims) == 1:
-            lead = f"Diagnosis: {claims[0].name}. " + (f"This mistake {exactly}." if count == 1 else f"These two together: {exactly}.")
+            lead = f"Diagnosis: {claims[0].name}. " + ("This mistake makes" if count == 1 else "These two together make") + f" {these}."
             return "\n".join([filled(lead), *(_explained(cause) for cause in claims[0].causes)])
-        lead = f"Diagnosis: one of {len(claims)} mistakes that cannot be told apart on this probe; each {exactly}."
+        lead = f"Diagnosis: one of {len(claims)} mistakes that cannot be told apart on this probe; each makes {these}."
         shown = [_alternative(number, claim) for number, claim in enumerate(claims[:SHOWN_CLAIMS], 1)]
         hidden = len(claims) - SHOWN_CLAIMS
         return "\n".join([filled(lead), *shown] + ([f"  … and {hidden} more."] if hidden > 0 else []))
