@@ -78,7 +78,7 @@ def loss_and_all_gradients(
 def number_of_groups(layers: tuple, inputs: Array) -> int:
     """The fewest groups whose temporaries stay below 32 MiB each, of at least 16 sequences all the same; on a CPU only.
 
-    A larger block is taken anew from the operating system on every call, page by page: 9 to 24 % of the time at H = 128 to
+    A larger block is taken anew from the operating system on every call, page by page: 8 to 20 % of the time at H = 128 to
     512. Products of fewer than 16 rows would lose that again.
     """
     if jax.default_backend() != "cpu":
