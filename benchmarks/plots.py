@@ -131,11 +131,11 @@ def main(arguments: Sequence[str]) -> int:
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{render(docs / 'data', docs / 'figures')}\n\n{END}{after}", encoding="utf-8")
     print(page)
-    return _draw_the_tutorials(docs / "figures" / "make.py")
+    return max(_draw(docs / "figures" / script) for script in ("make.py", "report.py"))
 
 
-def _draw_the_tutorials(script: Path) -> int:
-    """The figures that are computed and not recorded; they need matplotlib."""
+def _draw(script: Path) -> int:
+    """Figures that are computed and not recorded: the tutorial's, which need matplotlib, and the report's, which needs Chromium."""
     if not script.is_file():
         return 0
     try:
@@ -143,5 +143,5 @@ def _draw_the_tutorials(script: Path) -> int:
     except ModuleNotFoundError as missing:
         print(f"benchmarks plots: {script}: needs {missing.name} (pip install matplotlib)", file=sys.stderr)
         return 1
-    draw([])
+    draw()
     return 0

@@ -196,7 +196,7 @@ def loss_and_gradients(network: Network, inputs: Array, targets: Array, **option
         lengths: (B,) integers; timesteps past them count for nothing.
         masks: `Masks` per layer; default none.
         remat: True, or the length of a segment: keep one state for each segment of the forward pass, and run the segment
-            again in reverse. Memory for √T timesteps in place of T (True), about 1.3 times the time. Layers forward in time only.
+            again in reverse. Memory for √T timesteps in place of T (True) and a third more arithmetic. Layers forward in time only.
 
     Returns:
         The cost, a scalar, and a `Network` holding the gradient in place of each parameter.

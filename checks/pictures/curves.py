@@ -82,7 +82,7 @@ class Chart:
         shapes += [Line("frame", ((LEFT, TOP), (LEFT, bottom), (right, bottom)))]
         shapes += [Words("muted", right, bottom + 28, self.x_words, "end")]
         for height, words in self.limits:
-            shapes += [Line("limit", ((LEFT, up(height)), (right, up(height)))), Words("ink", right, up(height) - 4, words, "end")]
+            shapes += [Line("limit", ((LEFT, up(height)), (right, up(height)))), Words("ink", LEFT + 4, up(height) - 4, words)]
         return shapes
 
     def _drawn(self, series: Series, across: _Axis, up: _Axis) -> list[Shape]:

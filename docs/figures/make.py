@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -107,7 +108,7 @@ def contributions() -> None:
 FIGURES = (step_sizes, naive_readings, contributions)
 
 
-def main(names: list[str]) -> None:
+def main(names: Sequence[str] = ()) -> None:
     plt.switch_backend("svg")
     plt.rcParams.update(STYLE)
     for figure in FIGURES:
