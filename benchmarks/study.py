@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from benchmarks import options, study_cases, timing
 from benchmarks.study_cases import DTYPES, STRUCTURES, Drawn, Structure
 from checks.files.candidate_reading import understand
 from checks.oracle import Oracle
+from checks.progress import counted
 from checks.verdict import Verdict
 from checks.verify import verify_candidate
 
@@ -81,7 +81,10 @@ def run(cases: int, seed: int, log: Path | None, seconds: float, structures: tup
     done = {(row["number"], row["planted"]) for row in rows}
     left = [(number, planted) for number in range(cases) for planted in (False, True) if (number, planted) not in done]
     stream = None if log is None else log.open("a")
-    for number, planted in _with_progress(left, seconds):
+    end = time.monotonic() + seconds
+    for number, planted in counted(left, "cases"):
+        if time.monotonic() > end:
+            break
         rows.append(judge(seed, number, planted, structures))
         if stream is not None:
             print(json.dumps({"seed": seed} | rows[-1]), file=stream, flush=True)
@@ -94,24 +97,6 @@ def _logged(log: Path | None, seed: int) -> list[Row]:
     if log is None or not log.exists():
         return []
     return [row for line in log.read_text().splitlines() if (row := json.loads(line)).pop("seed") == seed]
-
-
-def _with_progress(items: list[Any], seconds: float) -> Iterator[Any]:
-    """Until the time is over; counted off on stderr, once a second."""
-    start = shown = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if now - start > seconds:
-            break
-        if sys.stderr.isatty() and now - shown > 1:
-            shown = now
-            share = done / len(items)
-            bar = "#" * int(30 * share)
-            rest = (now - start) / max(done, 1) * (len(items) - done)
-            print(f"\r[{bar:<30s}] {done}/{len(items)}, {rest / 60:.0f} min left ", end="", file=sys.stderr, flush=True)
-        yield item
-    if shown != start:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:

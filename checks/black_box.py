@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,9 +10,8 @@ import numpy as np
 from checks.estimate import Estimate, Status
 from checks.perturbation import default_step, extrapolate, noise_of_difference, noise_of_values, noise_points, positive_step
 from checks.problem import Cost
+from checks.progress import counted
 from lstm import BadInput
-
-SECONDS_BEFORE_PROGRESS = 2.0
 
 
 def black_box_differences(problem: Cost, *, step: float | None = None) -> Estimate:
@@ -28,7 +24,7 @@ def black_box_differences(problem: Cost, *, step: float | None = None) -> Estima
     noise = noise_of_values(np.array([evaluate(point) for point in noise_points(problem)]), problem.dtype)
     at_step, at_double = np.empty(flat.size), np.empty(flat.size)
     vanished = False
-    for index in _with_progress(range(flat.size)):
+    for index in counted(range(flat.size), "weights"):
         for results, size in ((at_step, step), (at_double, 2 * step)):
             moved = flat.dtype.type(size * max(1.0, abs(float(flat[index]))))
             plus, minus = flat.copy(), flat.copy()  # the entry is never moved in place, so nothing has to be restored
@@ -80,17 +76,3 @@ class _Evaluation:
 
     def _fresh(self) -> Any:
         return self.problem.unflatten(self.problem.flat)
-
-
-def _with_progress(items: range) -> Iterator[int]:
-    """Count off on stderr, on a terminal, once it has taken a while."""
-    start = shown = time.monotonic()
-    for done, item in enumerate(items):
-        now = time.monotonic()
-        if sys.stderr.isatty() and now - start > SECONDS_BEFORE_PROGRESS and now - shown > 0.2:
-            shown = now
-            left = (now - start) / max(done, 1) * (len(items) - done)
-            print(f"\r{done}/{len(items)} weights, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
-        yield item
-    if shown != start:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)

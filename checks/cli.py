@@ -57,7 +57,7 @@ def _add_demo(commands: Any) -> None:
 
 def _run_demo(arguments: argparse.Namespace) -> Any:
     from checks.commands.demo import DemoOptions, demo
-    from checks.exhaustive.progress import Progress
+    from checks.progress import Progress
 
     chosen = {name: getattr(arguments, name) for name in ("timesteps", "hidden", "batch", "loss", "dtype", "seed")}
     told = {"progress": Progress(what="estimates")} if sys.stderr.isatty() else {}
@@ -81,7 +81,7 @@ def _add_sweep(commands: Any) -> None:
 
 def _run_sweep(arguments: argparse.Namespace) -> Any:
     from checks.commands.sweep import SweepOptions, run_sweep
-    from checks.exhaustive.progress import Progress
+    from checks.progress import Progress
 
     timesteps, dtypes = (tuple(dict.fromkeys(given)) for given in (arguments.timesteps, arguments.dtype))
     chosen = {name: getattr(arguments, name) for name in ("hidden", "batch", "loss", "seed")}

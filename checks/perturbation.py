@@ -122,13 +122,17 @@ def noise_offsets(dtype: Any, samples: int = NOISE_SAMPLES, step: float | None =
     return np.linspace(-reach, reach, samples)
 
 
-def noise_points(problem: Cost, samples: int = NOISE_SAMPLES, seed: int = 0) -> np.ndarray:
-    """(samples, P): points along a line through the parameters, on which all move, together about as far as one in a difference."""
+def noise_line(flat: np.ndarray, seed: int = 0) -> np.ndarray:
+    """(P,): a direction in which all parameters move, together about as far as one in a difference."""
     generator = np.random.default_rng(seed)
-    direction = generator.choice([-1.0, 1.0], problem.size) * generator.uniform(0.5, 1.0, problem.size) / np.sqrt(problem.size)
-    offsets = noise_offsets(problem.dtype, samples)
+    line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) / np.sqrt(flat.size)
+    return line * np.maximum(1, np.abs(flat))
+
+
+def noise_points(problem: Cost, samples: int = NOISE_SAMPLES, seed: int = 0) -> np.ndarray:
+    """(samples, P): points along a line through the parameters."""
     flat = problem.flat
-    return (flat + offsets[:, None] * direction * np.maximum(1, np.abs(flat))).astype(flat.dtype)
+    return (flat + noise_offsets(problem.dtype, samples)[:, None] * noise_line(flat, seed)).astype(flat.dtype)
 
 
 def noise_of_values(costs: np.ndarray, dtype: Any) -> float:

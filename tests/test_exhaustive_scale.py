@@ -13,7 +13,7 @@ import pytest
 import lstm
 from checks import cli
 from checks.exhaustive import saved
-from checks.exhaustive.progress import Progress
+from checks.progress import Progress
 
 pytestmark = pytest.mark.long
 

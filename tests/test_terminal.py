@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import time
 
+import numpy as np
 import pytest
 from html_pages import reports
 from verify_cases import VARIANTS, golden
 
 from checks.files.candidate_reading import understand
 from checks.oracle import Oracle
+from checks.progress import Progress, counted
 from checks.terminal import BOLD, GREEN, RED, RESET, YELLOW, Waiting, is_coloured, painted, show
 
 ESCAPE = re.compile(r"\x1b\[\d+m")
@@ -97,3 +100,15 @@ def test_verify_counts_its_passes_to_the_last(variant):
         assert list(finished) == list(range(finished[-1] + 1))
     else:
         assert list(finished) == sorted(finished)
+
+
+def test_what_is_counted_off_is_all_there_and_files_are_spared(monkeypatch, capsys):
+    assert list(counted("abc", "letters")) == list("abc")
+    assert capsys.readouterr().err == ""
+    ticks = iter(np.arange(0.0, 30.0, 1.5))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Progress.__init__, "__defaults__", (None, lambda: next(ticks), "perturbed networks"))
+    assert list(counted("abc", "letters")) == list("abc")
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert last.rstrip().endswith("3 of 3 letters, 0.7 a second")
+    assert last.endswith("\n")

@@ -59,7 +59,7 @@ def _add_verify(commands: Any) -> None:
 
 
 def _run_verify(arguments: argparse.Namespace) -> Any:
-    from checks.exhaustive.progress import Progress
+    from checks.progress import Progress
     from checks.verify import verify
 
     exhaustive: Any = {"resume": arguments.resume, "progress": True} if arguments.exhaustive else False

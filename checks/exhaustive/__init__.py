@@ -20,11 +20,11 @@ from checks.exhaustive.differences import differences
 from checks.exhaustive.entries import Entries, all_entries
 from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.network import NetworkCost, network_cost, only_inputs, unperturbed
-from checks.exhaustive.progress import Progress
 from checks.exhaustive.saved import Saved, digest
 from checks.exhaustive.sweep import RECURRENT
 from checks.perturbation import DEFAULT_MEMORY, default_step, extrapolate, positive_step
 from checks.problem import Cost
+from checks.progress import Progress
 from lstm import BadInput
 
 FROM_THE_START = (*RECURRENT, "state")

@@ -14,7 +14,7 @@ import lstm
 from checks.estimate import flatten, max_relative_error
 from checks.exhaustive import exhaustive as exhaustive_differences
 from checks.oracle.cost import Data, cost, gradient, moved_cost
-from checks.perturbation import default_step, extrapolate, noise_of_values, noise_offsets
+from checks.perturbation import default_step, extrapolate, noise_line, noise_of_values, noise_offsets
 from checks.problem import Cost
 
 MOST_ENTRIES, FEWEST_ENTRIES = 48, 6
@@ -136,9 +136,7 @@ def differences_at(
     """
     flat = flatten(parameters)
     step = default_step(flat.dtype)
-    generator = np.random.default_rng(0)
-    line = generator.choice([-1.0, 1.0], flat.size) * generator.uniform(0.5, 1.0, flat.size) / np.sqrt(flat.size)
-    line *= np.maximum(1, np.abs(flat))
+    line = noise_line(flat)
     offsets = noise_offsets(flat.dtype, samples)
     with jax.enable_x64(True):
         on_device = jnp.asarray(flat), jnp.asarray(line)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import TextIO, TypeVar
+
+Item = TypeVar("Item")
 
 SILENT = 2.0  # seconds
 ON_TERMINAL, IN_FILE = 0.2, 10.0  # seconds between two lines
@@ -42,6 +45,17 @@ class Progress:
         else:
             self.stream.write(line + "\n")
         self.stream.flush()
+
+
+def counted(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items, counted off where a person watches; files are spared."""
+    told = Progress(what=what) if sys.stderr.isatty() else None
+    for done, item in enumerate(items):
+        if told is not None:
+            told(done, len(items))
+        yield item
+    if told is not None:
+        told(len(items), len(items))
 
 
 def _duration(seconds: float) -> str:
