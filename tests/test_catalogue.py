@@ -47,7 +47,7 @@ def test_equals_the_hand_written_gradient_of_upstream_gradients(lengths, layers,
     _assert_equal_to_rounding(gradients(probe.case), expected, probe)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "linear"])
+@pytest.mark.parametrize("loss", ["linear", pytest.param("cross_entropy", marks=pytest.mark.long)])
 def test_equals_the_complex_step(loss):
     probe = probes.draw(5, loss, layers=2)
     problem = probe.problem

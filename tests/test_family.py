@@ -6,6 +6,7 @@ The forward pass that these see is put together in `checks.network_forward`, by 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -21,6 +22,11 @@ from checks.network_problem import from_upstream
 STACKS = ("f", "r", "b", "ff", "rb", "bff")
 
 
+def every_other_later(cases: Iterable[tuple]) -> list[Any]:
+    """Each second case is left to ``pytest -m long``: compiling them all takes a minute."""
+    return [pytest.param(*case, marks=[pytest.mark.long] * (number % 2)) for number, case in enumerate(cases)]
+
+
 def problem_of(member: Member) -> checks.Cost:
     return from_upstream(
         member.layers,
@@ -33,7 +39,7 @@ def problem_of(member: Member) -> checks.Cost:
     )
 
 
-@pytest.mark.parametrize(("number", "kinds"), list(enumerate(STACKS)))
+@pytest.mark.parametrize(("number", "kinds"), every_other_later(enumerate(STACKS)))
 def test_the_hand_derived_gradient_is_autodiffs(number: int, kinds: str) -> None:
     """To 1e-13 of the largest entry: T = 6 steps of about 20 roundings each, u = 1e-16, and hundreds to spare."""
     member = Draw(seed=1000 + number).member(kinds)
@@ -44,7 +50,7 @@ def test_the_hand_derived_gradient_is_autodiffs(number: int, kinds: str) -> None
     assert max_relative_error(hand, checks.autodiff(problem).value) < 1e-13
 
 
-@pytest.mark.parametrize(("number", "kinds"), list(enumerate(("f", "b", "rf"))))
+@pytest.mark.parametrize(("number", "kinds"), every_other_later(enumerate(("f", "b", "rf"))))
 def test_the_complex_step_and_differences_agree(number: int, kinds: str) -> None:
     problem = problem_of(Draw(seed=2000 + number, smooth=True).member(kinds))
     assert problem.gradients is not None
@@ -54,7 +60,7 @@ def test_the_complex_step_and_differences_agree(number: int, kinds: str) -> None
     assert (np.abs(flatten(hand) - flatten(differences.value)) <= flatten(differences.error_estimate)).all()
 
 
-@pytest.mark.parametrize("kinds", ["ff", "b"])
+@pytest.mark.parametrize("kinds", ["b", pytest.param("ff", marks=pytest.mark.long)])
 def test_a_whole_network_has_the_right_gradient(kinds: str) -> None:
     draw = Draw(seed=3000 + len(kinds), smooth=True)
     member = draw.member(kinds)

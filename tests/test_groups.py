@@ -66,7 +66,7 @@ def _whole(which: Any) -> Any:
     return _computed(1, which())
 
 
-@pytest.mark.parametrize(("which", "groups"), [(_everything, 3), (_little, 2)])
+@pytest.mark.parametrize(("which", "groups"), [pytest.param(_everything, 3, marks=pytest.mark.long), (_little, 2)])
 def test_groups_of_sequences_add_up_to_the_whole_batch(which, groups):
     found, whole = _computed(groups, which()), _whole(which)
     assert jax.tree.structure(found) == jax.tree.structure(whole)
