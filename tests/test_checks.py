@@ -145,7 +145,7 @@ def test_every_verdict_is_reached_and_has_its_exit_code():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_error_estimates_cover_the_error(dtype):
-    """Of 99 % of the entries at least, over several seeds: each claims four deviations and all of the truncation."""
+    """Of 99 % of the entries at least, over several seeds: each claims eight deviations and all of the truncation."""
     inside = []
     for seed in range(3):
         problem = tanh_network(seed, dtype)
