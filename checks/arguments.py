@@ -113,7 +113,7 @@ def _raised_by(name: str, *given: Any) -> Iterator[None]:
     """What a user's function raises while it is traced, on one line; the error itself is chained, with the line of code."""
     try:
         yield
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except (jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError, jax.errors.ConcretizationTypeError) as error:
         why = "it needs a number where JAX only knows a shape: write jnp. for np., and jnp.where for if"
@@ -122,7 +122,7 @@ def _raised_by(name: str, *given: Any) -> Iterator[None]:
         of, names = {"step": ("parameters, state, x_t", ("state", "x_t")), "loss": ("y_t, target_t", ("y_t", "target_t"))}[name]
         found = [f"{each} {_listed(_shapes(one)) if jax.tree.leaves(one) else None}" for each, one in zip(names, given, strict=True)]
         first = str(error).partition("\n")[0]
-        what = f"with {' and '.join(found)} it raised {type(error).__name__}: {first}"
+        what = f"with {' and '.join(found)} it raised {type(error).__name__}{first and ': '}{first}"
         raise BadInput(f"{name}: expected a function of ({of}); {what}") from error
 
 
@@ -134,7 +134,10 @@ def _same_structure(state: Any, new_state: Any) -> None:
 
 
 def _shapes(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(np.shape(leaf))}", tree)
+    def shape(leaf: Any) -> str:
+        return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") and hasattr(leaf, "shape") else described(leaf)
+
+    return jax.tree.map(shape, tree)
 
 
 def _listed(shapes: Any) -> str:

@@ -121,6 +121,9 @@ def _read_to_the_end_or_not() -> Iterator[None]:
         yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk; what is buffered would fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise BadInput(f"stdout: cannot write: {error.strerror}") from None
 
 
 def _show(report: Any, arguments: argparse.Namespace) -> None:
@@ -170,6 +173,8 @@ OUTPUTS: dict[str, Callable[[Any, str], bytes]] = {"json": _json, "html": _html,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    if sys.stdout is None:  # closed by whoever started the program
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  for the rest of the process
     arguments = parser().parse_args(argv)
     run: Callable[[argparse.Namespace], Any] = arguments.run
     try:

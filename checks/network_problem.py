@@ -13,7 +13,7 @@ import numpy as np
 
 import lstm
 from checks.network_forward import is_causal, network_forward, zero_states
-from checks.problem import Cost, Problem, cast
+from checks.problem import Cost, Problem, cast, own
 
 WRT = ("network", "all")
 
@@ -42,6 +42,7 @@ def from_network(
     """
     if wrt not in WRT:
         raise lstm.BadInput(f"wrt: expected one of {', '.join(WRT)}; got {wrt!r}")
+    inputs, targets, initial_state, lengths, masks = own((inputs, targets, initial_state, lengths, masks))
     options = {"loss": loss, "reduction": reduction, "lengths": lengths, "masks": masks}
     # Checks every argument, so that a bad one is reported here and not from inside a trace
     lstm.loss_and_gradients(network, inputs, targets, initial_state=initial_state, **options)
@@ -118,6 +119,8 @@ def from_upstream(
     Arguments as for `lstm.forward` and `lstm.backward`, ``layers`` a sequence of levels.
     """
     layers = tuple(layers)
+    inputs, d_outputs, d_final_state = own((inputs, d_outputs, d_final_state))
+    initial_state, lengths, masks = own((initial_state, lengths, masks))
     residuals = lstm.forward(layers, inputs, initial_state, lengths=lengths, masks=masks)[2]
     lstm.backward(layers, residuals, d_outputs, d_final_state)  # checks the upstream gradients too
     inputs = _without_padding(inputs, lengths)

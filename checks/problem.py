@@ -40,7 +40,7 @@ class Cost:
 
     def __post_init__(self) -> None:
         check_parameters(self.parameters)
-        object.__setattr__(self, "parameters", jax.tree.map(_own, self.parameters))
+        object.__setattr__(self, "parameters", own(self.parameters))
         if not (self.gradients is None or callable(self.gradients)):
             raise BadInput(f"gradients: expected a function from parameters to their gradient; got {described(self.gradients)}")
 
@@ -114,7 +114,7 @@ class Problem(Cost):
     Attributes:
         step: ``(parameters, state, x_t) -> (new state, y_t)``, traceable by JAX.
         loss: ``(y_t, target_t) -> ()`` or, for a batch, ``(B,)``: the timestep's loss.
-        inputs, targets: pytrees of arrays with T along the first axis.
+        inputs, targets: pytrees of arrays with T along the first axis; copied, as parameters are.
         initial_state: a pytree; or a function parameters -> pytree, where the initial state is itself learned.
         reduction: ``"mean"`` over the timesteps that count, of all sequences, or ``"sum"``.
         lengths: (B,) integers or None. Past its length a sequence's state is held and its loss ignored; every
@@ -149,6 +149,8 @@ class Problem(Cost):
             raise BadInput(f"inputs and targets: expected the same T >= 1 along the first axis of each; got {sorted(sizes)}")
         if self.lengths is not None:
             check_lengths(self.lengths, self.timesteps)
+        for name in ("inputs", "targets", "initial_state", "lengths"):
+            object.__setattr__(self, name, own(getattr(self, name)))
         check_functions(self)
 
     @staticmethod
@@ -209,9 +211,9 @@ class Problem(Cost):
         return jax.lax.scan(body, (state, zero), jnp.arange(self.timesteps))[0][1]
 
 
-def _own(leaf: Any) -> Any:
-    """What is remembered of a problem must stay true of it: an array that its owner may change in place is copied."""
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+def own(tree: Any) -> Any:
+    """What is remembered of a problem must stay true of it: arrays that their owner may change in place are copied."""
+    return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 def _beside(valid: Any, leaf: Any) -> Any:

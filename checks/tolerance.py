@@ -64,13 +64,18 @@ def tolerance_of_sums(problem: Cost, magnitudes: Any, dtype: Any) -> list[np.nda
 def largest_in_blocks(problem: Cost, tree: Any) -> list[np.ndarray]:
     """The arrays of a pytree like the parameters, every entry replaced by the largest of its gate's block; NaN if one is NaN."""
     found = []
-    for name, leaf, gates in zip(problem.leaf_names, jax.tree.leaves(tree), gates_of_leaves(problem.parameters), strict=True):
-        count = gate_blocks(name, gates)
+    for leaf, count in zip(jax.tree.leaves(tree), _blocks_of(problem), strict=True):
         width = np.shape(leaf)[-1] if np.ndim(leaf) else 1
         blocks = np.reshape(leaf, (-1, count, width // count))
         largest = np.max(blocks, axis=(0, 2), keepdims=True)
         found.append(np.broadcast_to(largest, blocks.shape).reshape(np.shape(leaf)))
     return found
+
+
+def _blocks_of(problem: Cost) -> list[int]:
+    """How many gates' blocks each array has."""
+    gates = gates_of_leaves(problem.parameters)
+    return [gate_blocks(name, of_leaf) for name, of_leaf in zip(problem.leaf_names, gates, strict=True)]
 
 
 def reach(problem: Cost) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 
 from checks.compare import Comparison, compare
 from checks.problem import Cost
-from checks.tolerance import gradient_and_magnitudes, tolerance_of, tolerance_of_sums
+from checks.tolerance import gradient_and_magnitudes, largest_in_blocks, tolerance_of, tolerance_of_sums
 from checks.verdict import Verdict
 
 ROUNDED = 2  # the candidate's gradient and the reference, each in the same way
@@ -22,7 +21,7 @@ def within_rounding(
     """`checks.compare`, with the tolerance of `checks.tolerance` for ``rounded`` gradients.
 
     What the sums of products explain is tried first; how far all other roundings reach takes a program of its own to measure,
-    and is asked only where something is left to explain.
+    and is asked only where something is left to explain, of those gates' blocks alone.
 
     Args:
         problem: whose gradient both are.
@@ -31,11 +30,28 @@ def within_rounding(
         dtype: the candidate's precision; default the problem's.
     """
     magnitudes = gradient_and_magnitudes(problem)[1]
+    dtype = dtype or problem.dtype
     errors = [0.0] * len(problem.leaf_names) if error is None else [np.nan_to_num(leaf) for leaf in jax.tree.leaves(error)]
-    tolerances: tuple[Callable[..., list[np.ndarray]], ...] = (tolerance_of_sums, tolerance_of)
-    for tolerance in tolerances:
-        rooms = tolerance(problem, magnitudes, dtype or problem.dtype)
-        comparisons = compare(problem, value, reference, [e + rounded * room for e, room in zip(errors, rooms, strict=True)])
-        if Verdict.of_all(one.verdict for one in comparisons) is not Verdict.DISAGREES:
-            break
-    return comparisons
+
+    def allowed(rooms: list[np.ndarray]) -> list[np.ndarray]:
+        return [e + rounded * room for e, room in zip(errors, rooms, strict=True)]
+
+    sums = tolerance_of_sums(problem, magnitudes, dtype)
+    comparisons = compare(problem, value, reference, allowed(sums))
+    if Verdict.of_all(one.verdict for one in comparisons) is not Verdict.DISAGREES:
+        return comparisons
+    beyond = largest_in_blocks(problem, _excess(value, reference, allowed(sums)))
+    whole = tolerance_of(problem, magnitudes, dtype)
+    # A block that the sums explain keeps their tolerance: the wider one is no evidence that the block itself is noise
+    rooms = [np.where(excess > 1, wide, narrow) for excess, wide, narrow in zip(beyond, whole, sums, strict=True)]
+    return compare(problem, value, reference, allowed(rooms))
+
+
+def _excess(value: Any, reference: Any, allowed: list[np.ndarray]) -> list[np.ndarray]:
+    """The error of each entry in units of what is allowed; infinite where it is not a number."""
+    found = []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for got, right, room in zip(jax.tree.leaves(value), jax.tree.leaves(reference), allowed, strict=True):
+            error = np.abs(np.asarray(got, np.float64) - np.asarray(right, np.float64))
+            found.append(np.nan_to_num(error / np.maximum(room, np.finfo(np.float64).tiny), nan=np.inf))
+    return found

@@ -192,6 +192,20 @@ def test_files_are_written_although_nobody_reads_the_text(tmp_path):
     assert json.loads(path.read_text())
 
 
+def test_a_full_disk_behind_stdout_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "checks", "export", "--out", str(tmp_path / "v.npz"), "--layout", "torch"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (run.returncode, run.stderr) == (2, "lstm-check export: stdout: cannot write: No space left on device\n")
+
+
+def test_a_closed_stdout_is_nobodys_fault(tmp_path):
+    command = f"{sys.executable} -m checks export --out {tmp_path / 'v.npz'} --layout torch >&-"
+    run = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert (tmp_path / "v.npz").exists()
+
+
 def exit_code(arguments: list[str]) -> int:
     """Of the program: argparse leaves by SystemExit."""
     try:

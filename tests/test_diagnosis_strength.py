@@ -11,6 +11,8 @@ import pytest
 from verify_cases import check, golden, oracle_of
 
 import lstm
+from checks.catalogue import Case
+from checks.catalogue.mutants import gradients
 from checks.catalogue.recurrence import truncated
 from checks.diagnosis import Subject, of_pytree
 from checks.diagnosis.report import strength_text
@@ -132,7 +134,7 @@ def test_long_sequences_say_from_which_length_on_truncation_is_hidden():
         shows = any((np.abs(wrong[name] - planted.correct[name]) > room).any() for name, room in zip(names, rooms, strict=True))
         assert shows == (k < least)
         assert found.hides(truncated(k).name) == (k >= least)
-    assert f"truncated-to-k-steps for every k from {least} to 129" in " ".join(strength_text(found).split())
+    assert f"truncated-to-k-steps for every k tried from {least} to 129" in " ".join(strength_text(found).split())
 
 
 def test_the_report_of_a_file_says_it():
@@ -145,3 +147,26 @@ def test_the_report_of_a_file_says_it():
     shown = report.to_json()["probe"]
     assert "no-dh-carry" in shown["unseen"]
     assert shown["planted"] > 90
+
+
+def test_rounding_is_told_of_each_direction_by_itself():
+    """Two directions of different sizes: each array's magnitudes are those of its own gate gradients; and a cost without a readout has some."""
+    generator = np.random.default_rng(0)
+
+    def normal(*shape):
+        return generator.normal(size=shape) / 2
+
+    forward = lstm.Layer(normal(4, 20), normal(3, 20), normal(20), projection=normal(5, 3))
+    reverse = lstm.Layer(normal(4, 24), normal(6, 24), 3 * normal(24))
+    case = Case.of_upstream((lstm.Bidirectional(forward, reverse),), normal(6, 3, 4), normal(6, 3, 9))
+    passed = {}
+
+    class Seen:
+        modifies = {"w_x_d_z": lambda value, at: passed.setdefault(at.run.z.shape[-1], value)}  # noqa: RUF012
+
+    level = gradients(case, [Seen]).layers[0]
+    rooms = dict(zip(map(id, jax.tree.leaves(level)), rounding_of(case), strict=True))
+    found = [rooms[id(layer.b)] / np.abs(passed[width]).sum(axis=(0, 1)).max() for layer, width in ((level.forward, 20), (level.reverse, 24))]
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
+    plain = lstm.Network((lstm.Layer(normal(4, 20), normal(5, 20), normal(20)),), None)
+    assert len(rounding_of(Case.of_cost(plain, normal(6, 3, 4), normal(6, 3, 5)))) == 6

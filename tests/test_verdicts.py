@@ -159,6 +159,71 @@ def test_a_problem_cast_to_float32_takes_its_hand_written_gradient_along():
     checks.assert_gradients(problem.gradients(problem.parameters), problem)
 
 
+def plain_float32(layer, readout, inputs, targets):
+    """The gradient of a mean squared error as anybody writes it in NumPy, float32 throughout; σ is 1 / (1 + exp(-z))."""
+    f32, h, tape = np.float32, np.zeros((inputs.shape[1], layer.w_h.shape[0]), np.float32), []
+    c = h.copy()
+    for x in inputs:
+        z = x @ layer.w_x + h @ layer.w_h + layer.b
+        i, f, g, o = np.split(z, 4, axis=-1)
+        i, f, o, g = *(f32(1) / (f32(1) + np.exp(-each)) for each in (i, f, o)), np.tanh(g)
+        before, c = (h, c), f * c + i * g
+        h = o * np.tanh(c)
+        tape.append((x, *before, i, f, g, o, np.tanh(c), h))
+    d = jax.tree.map(np.zeros_like, lstm.Network((layer,), readout))
+    d_layer, dh, dc = d.layers[0], np.zeros_like(h), np.zeros_like(h)
+    for (x, h0, c0, i, f, g, o, tanh_c, h), target in reversed(list(zip(tape, targets, strict=True))):
+        dy = f32(2) * (h @ readout.w + readout.b - target) / f32(len(inputs) * len(target))
+        d.readout.w[...] += h.T @ dy
+        d.readout.b[...] += dy.sum(axis=0)
+        dh = dh + dy @ readout.w.T
+        d_o, dc = dh * tanh_c, dc + dh * o * (f32(1) - tanh_c * tanh_c)
+        slopes = [dc * g * i * (f32(1) - i), dc * c0 * f * (f32(1) - f), dc * i * (f32(1) - g * g), d_o * o * (f32(1) - o)]
+        dz = np.concatenate(slopes, axis=-1)
+        d_layer.w_x[...] += x.T @ dz
+        d_layer.w_h[...] += h0.T @ dz
+        d_layer.b[...] += dz.sum(axis=0)
+        dh, dc = dz @ layer.w_h.T, dc * f
+    return d
+
+
+@pytest.mark.parametrize("seed", [2, 17, 21])
+def test_a_block_that_vanishes_does_not_make_its_neighbours_noise(seed):
+    """Gates shut by biases of up to 60: in float32 a block may be 0 for 1e-20, which takes the wide tolerance to explain; its neighbours
+    are within the narrow one."""
+    draw = np.random.default_rng(seed)
+    timesteps, batch, inputs, hidden = (int(draw.integers(*ends)) for ends in ((1, 9), (1, 3), (1, 4), (1, 5)))
+    network = lstm.init_network(seed, input_size=inputs, hidden_size=hidden, output_size=2)
+    layer = jax.tree.map(np.array, network.layers[0])
+    for gate in range(4):
+        layer.b[gate * hidden : (gate + 1) * hidden] += draw.choice([0, 0, -6, 6, -14, 14, -25, 25, 60, -60])
+    scales = draw.choice([0.1, 1, 5]), draw.choice([0.1, 1, 5])
+    layer = jax.tree.map(np.float32, lstm.Layer(layer.w_x * scales[0], layer.w_h * scales[1], layer.b))
+    network = lstm.Network((layer,), jax.tree.map(np.float32, network.readout))
+    x = (draw.normal(size=(timesteps, batch, inputs)) * draw.choice([1e-3, 1, 10])).astype(np.float32)
+    target = draw.normal(size=(timesteps, batch, 2)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        gradients = plain_float32(*network.layers, network.readout, x, target)
+    problem = checks.Problem.from_network(network, x, target)
+    checks.assert_gradients(gradients, problem)
+    gradients.readout.b[1] *= np.float32(1.001)
+    with pytest.raises(AssertionError, match=r"readout\.b"):
+        checks.assert_gradients(gradients, problem)
+
+
+def test_data_changed_in_place_afterwards_does_not_change_the_problem():
+    """A batch buffer is used again."""
+    network = lstm.init_network(0, input_size=3, hidden_size=4)
+    x, target = np.random.default_rng(1).normal(size=(5, 2, 3)), np.random.default_rng(2).normal(size=(5, 2, 4))
+    problem = checks.Problem.from_network(network, x, target)
+    gradients = problem.gradients(problem.parameters)
+    checks.assert_gradients(gradients, problem)
+    x *= 0.5
+    target += 1
+    checks.assert_gradients(gradients, problem)
+    assert checks.cross_validate(problem, readings=()).verdict is Verdict.AGREES
+
+
 def test_weights_changed_in_place_afterwards_do_not_change_the_problem():
     """A training loop that updates its arrays in place goes on; what was computed of the problem, and what will be, belong together."""
     weights = W.copy()

@@ -112,7 +112,7 @@ def strength_text(found: Strength) -> str:
     if elsewhere:
         lines.append(f"Would show only in arrays that were not given: {_some(elsewhere)}.")
     for family, (least, most) in found.lengths.items():
-        lines.append(f"Unseen in the arrays given: {family} for every k from {least} to {most}.")
+        lines.append(f"Unseen in the arrays given: {family} for every k tried from {least} to {most}.")
     if found.weaknesses:
         lines.append(f"Weak because: {'; '.join(found.weaknesses)}.")
     return "\n".join([filled(lines[0]), *(filled(line, "  ") for line in lines[1:])])

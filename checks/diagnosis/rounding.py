@@ -6,6 +6,7 @@ The model of `checks.tolerance`, λ √n u Σ|·|: the sum of magnitudes is that
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from checks.catalogue import Bug, Case
 from checks.catalogue.mutants import gradients
 from checks.tolerance import LAMBDA, OTHER_OPERATIONS
 from checks.within_rounding import ROUNDED
+from lstm.levels import directions
 
 
 def rounding_of(case: Case, bugs: Sequence[Bug] = (), dtype: Any = np.float64) -> list[float]:
@@ -33,40 +35,50 @@ def rounding_of(case: Case, bugs: Sequence[Bug] = (), dtype: Any = np.float64) -
 
 
 class _Recorder:
-    """Plants nothing: keeps the values that pass by, the top layer's first."""
+    """Plants nothing: keeps the magnitudes that pass by, of each layer apart, by the identity of its run; None: the cost's own."""
 
     def __init__(self, *names: str):
-        self.seen: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        self.seen: dict[str, dict[int | None, np.ndarray]] = {name: {} for name in names}
 
     @property
     def modifies(self) -> dict[str, Any]:
-        return {name: lambda value, _, kept=kept: kept.append(np.abs(value)) or value for name, kept in self.seen.items()}
+        def keep(kept: dict[int | None, np.ndarray], value: np.ndarray, at: Any) -> np.ndarray:
+            run = id(at.run) if hasattr(at, "run") else None
+            kept[run] = np.maximum(np.abs(value), kept[run]) if run in kept and kept[run].shape == value.shape else np.abs(value)
+            return value
+
+        return {name: functools.partial(keep, kept) for name, kept in self.seen.items()}
 
 
 def _magnitudes(case: Case, bugs: Sequence[Bug]) -> Any:
     """Σ over t and b of |row| |gate gradient|, in the structure of the gradients."""
     recorder = _Recorder("w_x_d_z", "readout_d_y", "d_c_previous", "projection_d_h")
     correct = gradients(case, [*bugs, recorder])
-    d_z_of_layers = recorder.seen["w_x_d_z"][::-1]
-    d_inputs = d_z_of_layers[0] @ np.abs(case.layers[0].w_x).T
-    largest_d_c = max(float(d_c.max()) for d_c in recorder.seen["d_c_previous"])
+    d_z_of = recorder.seen["w_x_d_z"]
+    lowest = zip(case.runs, directions(case.levels[0]), strict=False)  # the runs of the lowest level come first
+    d_inputs = sum(run.turned(d_z_of[id(run)] @ np.abs(run.layer.w_x).T) for run, _ in lowest)
+    largest_d_c = max(float(d_c.max()) for d_c in recorder.seen["d_c_previous"].values())
 
     def product(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return np.tensordot(np.abs(rows), columns, axes=([0, 1], [0, 1]))
 
     layers, states = [], []
-    for run, d_z in zip(case.runs, d_z_of_layers, strict=True):
+    for run in case.runs:
+        d_z = d_z_of[id(run)]
         found = {"w_x": product(run.inputs, d_z), "w_h": product(run.h_previous, d_z), "b": d_z.sum(axis=(0, 1))}
         if run.layer.peepholes is not None:
             largest_c = np.maximum(np.abs(run.c_previous), np.abs(run.c)).max(axis=-1, keepdims=True)
             found["peepholes"] = (largest_c * d_z).sum(axis=(0, 1))
         if run.layer.projection is not None:
-            found["projection"] = product(run.r, recorder.seen["projection_d_h"].pop())
+            found["projection"] = product(run.r, recorder.seen["projection_d_h"][id(run)])
         layers.append(dataclasses.replace(run.layer, **found))
         states.append(lstm.State(h=d_z @ np.abs(run.layer.w_h).T, c=np.array(largest_d_c)))
     if not case.is_cost:
         return dataclasses.replace(correct, layers=tuple(layers), inputs=d_inputs, initial_state=tuple(states))
-    d_y = recorder.seen["readout_d_y"][0]
-    readout = lstm.Readout(w=product(case.runs[-1].outputs, d_y), b=d_y.sum(axis=(0, 1)))
+    readout = None
+    if case.readout is not None:
+        (d_y,) = recorder.seen["readout_d_y"].values()
+        outputs = np.concatenate([run.outputs for run in case.runs[-len(directions(case.levels[-1])) :]], axis=-1)
+        readout = lstm.Readout(w=product(outputs, d_y), b=d_y.sum(axis=(0, 1)))
     network = lstm.Network(tuple(layers), readout)
     return dataclasses.replace(correct, network=network, inputs=d_inputs, initial_state=tuple(states))

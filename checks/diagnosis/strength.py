@@ -60,9 +60,9 @@ def strength(planted: Planted, allowed: Mapping[str, np.ndarray], given: tuple[s
         if not _reached(bug, planted):
             continue
         changed = _changed(bug, planted, allowed)
-        count += 1
-        if changed is None:
+        if changed is None:  # its shapes do not fit here: nobody could have run it
             continue
+        count += 1
         if not changed:
             unseen[bug.name] = bug.title
         elif not changed & set(given):

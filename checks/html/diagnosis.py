@@ -78,7 +78,7 @@ def probe_blocks(probe: dict[str, Any] | None) -> list[Markup]:
     found += [table("Bugs that would stay unseen on this input", ("bug", "what it is"), _rows(unseen))] if unseen else []
     words = "Bugs that would show only in arrays that were not given"
     found += [table(words, ("bug", "what it is"), _rows(elsewhere))] if elsewhere else []
-    spans = [f"{family} for every k from {least} to {most}" for family, (least, most) in probe["lengths"].items()]
+    spans = [f"{family} for every k tried from {least} to {most}" for family, (least, most) in probe["lengths"].items()]
     found += [element("p", "Unseen in the arrays given:"), listing(spans)] if spans else []
     if probe["weaknesses"]:
         found += [element("p", "Weak because:"), listing(probe["weaknesses"])]

@@ -34,7 +34,7 @@ look like (row) x (column); each entry gets at least the product of its row's an
 Where a function has a kink (relu, hard sigmoid, a clipped cell state) all of this is linear only as long as no number crosses
 it. A correct implementation may well find itself on the other side of a kink that is within its rounding, and there the
 derivative is another. So of such networks more runs are made, with disturbances of `ACROSS` times the candidate's own u, and
-the most that an entry moved in any of them is allowed as well: where nothing is near a kink, hardly more than before.
+the most that an entry moved in any of them is allowed as well: where nothing is near a kink, two to three times as much as before.
 
 Allowed is λ (u + u₆₄) times the two, root of the sum of squares; u₆₄ is for the oracle, which rounds in float64. What
 underflows in the candidate's precision is allowed for by its smallest normal number, once for each term of the sum.
