@@ -150,7 +150,7 @@ def test_the_report_of_a_file_says_it():
 
 
 def test_rounding_is_told_of_each_direction_by_itself():
-    """Two directions of different sizes: each array's magnitudes are those of its own gate gradients; and a cost without a readout has some."""
+    """Two directions of different sizes: each array's magnitudes are those of its own gate gradients; a cost needs no readout."""
     generator = np.random.default_rng(0)
 
     def normal(*shape):
@@ -164,9 +164,12 @@ def test_rounding_is_told_of_each_direction_by_itself():
     class Seen:
         modifies = {"w_x_d_z": lambda value, at: passed.setdefault(at.run.z.shape[-1], value)}  # noqa: RUF012
 
-    level = gradients(case, [Seen]).layers[0]
-    rooms = dict(zip(map(id, jax.tree.leaves(level)), rounding_of(case), strict=True))
-    found = [rooms[id(layer.b)] / np.abs(passed[width]).sum(axis=(0, 1)).max() for layer, width in ((level.forward, 20), (level.reverse, 24))]
-    assert found[0] == pytest.approx(found[1], rel=1e-12)
+    found = gradients(case, [Seen])
+    rooms = dict(zip(map(id, jax.tree.leaves(found)), rounding_of(case), strict=True))
+    level = found.layers[0]
+    ratios = []
+    for layer, width in ((level.forward, 20), (level.reverse, 24)):
+        ratios.append(rooms[id(layer.b)] / np.abs(passed[width]).sum(axis=(0, 1)).max())
+    assert ratios[0] == pytest.approx(ratios[1], rel=1e-12)
     plain = lstm.Network((lstm.Layer(normal(4, 20), normal(5, 20), normal(20)),), None)
     assert len(rounding_of(Case.of_cost(plain, normal(6, 3, 4), normal(6, 3, 5)))) == 6
