@@ -76,6 +76,8 @@ def test_values_that_hide_bugs():
     found = strength_of(zero(case, d_outputs=last, d_final_state=nothing))
     assert "upstream-only-at-last-step" in found.unseen
     assert "upstream gradients on the outputs at the last timestep only" in found.weaknesses
+    found = strength_of(zero(case, d_outputs=np.zeros_like(case.d_outputs), d_final_state=nothing))
+    assert "every upstream gradient is zero, and so is every gradient" in found.weaknesses
     found = strength_of(zero(case, inputs=np.broadcast_to(case.inputs[:1], case.inputs.shape).copy()))
     assert "w-x-inputs-reversed" in found.unseen
     assert "the input is constant in time" in found.weaknesses
@@ -102,7 +104,7 @@ def test_a_clip_that_never_cuts_hides_its_derivative():
 
 def test_every_weakness_can_be_said():
     """A word list that nothing reaches would be no check: those above reach all of them, this one counts."""
-    assert len(WEAKNESSES) == 14
+    assert len(WEAKNESSES) == 15
 
 
 def test_bugs_of_arrays_that_were_not_given():

@@ -185,6 +185,7 @@ def test_the_picture_of_bugs_shows_what_the_table_says():
 
 def test_a_stressed_word_is_stressed_and_a_product_is_not():
     assert emphasised("the *previous* state: d_f = d_c * c < 1") == "the <em>previous</em> state: d_f = d_c * c &lt; 1"
+    assert emphasised("`=` for `+=`") == "<code>=</code> for <code>+=</code>"
 
 
 def test_the_page_of_bugs_says_which_are_missed():

@@ -167,6 +167,8 @@ def test_outputs_are_told_apart_from_final_states(right):
     arrays, reading = right
     report = check(arrays | {"c_n": arrays["c_n"] + 1e-3}, reading)
     assert [each.name for each in report.forward if each.verdict is Verdict.DISAGREES] == ["c_n"]
+    assert str(report).startswith("DISAGREES: outputs agree but c_n not, so no gradient was judged.")
+    assert "what did your program store as c_n" in " ".join(str(report).split())
     assert report.to_json()["forward"]["verdict"] == "disagrees"
     assert report.to_json()["checked"] == []
     assert "Checked: the forward pass only" in str(report)

@@ -182,6 +182,8 @@ WEAKNESSES: dict[str, Callable[[Case], bool]] = {
     "c0 is zero": lambda case: _all([state.c for state in case.initial_state], _zero),
     "all upstream gradients on the outputs are equal": _all_equal,
     "upstream gradients on the outputs at the last timestep only": _only_last,
+    "every upstream gradient is zero, and so is every gradient": lambda case: case.d_outputs is not None
+    and _all([case.d_outputs, *(array for state in case.d_final_state or () for array in (state.h, state.c))], _zero),
     "no upstream gradient on the final state": lambda case: case.d_final_state is not None
     and _all([array for state in case.d_final_state for array in (state.h, state.c)], _zero),
     "the input is constant in time": lambda case: case.longest > 1 and not np.ptp(case.inputs, axis=0).any(),

@@ -17,8 +17,8 @@ def text(value: Any) -> Markup:
 
 
 def emphasised(words: str) -> Markup:
-    """The catalogue's sentences mark a word as ``*this*``; a product, ``a * b``, has spaces."""
-    return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", text(words)))
+    """The catalogue's sentences mark a word as ``*this*``; a product, ``a * b``, has spaces; code stands between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", re.sub(r"\*(\w+)\*", r"<em>\1</em>", text(words))))
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Markup:

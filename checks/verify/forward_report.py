@@ -45,6 +45,10 @@ def _not_compared(report: Any) -> str:
 def _other_reasons(report: Any, differing: list[Judgement]) -> list[str]:
     if all(each.precision == "float64" and each.max_relative_error <= OF_FLOAT32 for each in differing):
         return ["So little is what float32 rounds: if your program computes in float32, say --precision float32."]
+    agreeing = [each.name for each in report.forward if each.verdict is Verdict.AGREES]
+    if "outputs" in agreeing:
+        names = listed([each.name for each in differing])
+        return [f"The outputs agree, so it is this network: what did your program store as {names}, the state after the last step?"]
     lines = [f"None of the usual reasons makes it match: {TRIED}. Are the axes as --axes says?"]
     if not any(np.any(leaf) for leaf in jax.tree.leaves(report.candidate.case.initial_state)):
         lines.append("The initial state is zero here, as it is where the file has no h0 and c0: was yours?")

@@ -118,6 +118,9 @@ class VerifyReport:
         if self.forward_verdict is Verdict.DISAGREES:
             wrong = ", ".join(each.name for each in self.forward if each.verdict is Verdict.DISAGREES)
             because = f"; your {wrong} are those {self.guesses[0]}" if self.guesses else ""
+            agreeing = {each.name for each in self.forward if each.verdict is Verdict.AGREES}
+            if "outputs" in agreeing and not self.guesses:
+                return f"outputs agree but {wrong} not, so no gradient was judged."
             return f"the forward pass is another function ({wrong} differ), so no gradient was judged{because}."
         wrong_ones = [each for each in self.parameters if each.verdict is Verdict.DISAGREES]
         if wrong_ones:
