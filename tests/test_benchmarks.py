@@ -147,6 +147,7 @@ def test_bad_options_cost_one_line(arguments, message, capsys):
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.long
 def test_verify_says_what_it_took_and_notices_a_wrong_verdict(capsys, monkeypatch):
     from benchmarks import verify
 

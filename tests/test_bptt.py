@@ -96,7 +96,7 @@ def test_the_cost_is_the_mean_or_sum_of_the_losses_that_count(found):
     np.testing.assert_allclose(cost, expected, rtol=1e-14)  # some 100 roundings of 1e-16, mostly averaged out
 
 
-@pytest.mark.parametrize("case", [CASES[1], CASES[5]], ids=str)
+@pytest.mark.parametrize("case", [CASES[1], pytest.param(CASES[5], marks=pytest.mark.long)], ids=str)
 def test_float32_is_as_close_to_float64_as_rounding_lets_it_be(case):
     single = draw(case, seed=1, dtype=np.float32).problem()
     hand = single.gradients(single.parameters)

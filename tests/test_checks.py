@@ -143,6 +143,7 @@ def test_every_verdict_is_reached_and_has_its_exit_code():
     assert [Verdict.of_all(several) for several in ([A, A], [A, I], [I, D, A], [])] == [A, I, D, A]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_error_estimates_cover_the_error(dtype):
     """Of 99 % of the entries at least, over several seeds: each claims eight deviations and all of the truncation."""

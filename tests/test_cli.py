@@ -63,6 +63,7 @@ def test_python_m_checks_demo_writes_json_to_stdout_alone():
         assert question in report["answer"]
 
 
+@pytest.mark.long
 def test_one_timestep_leaves_nothing_to_truncate(tmp_path, capsys, monkeypatch):
     """`frozen` is then the gradient, and expected to be; text goes to the terminal, JSON to the file."""
     monkeypatch.setattr(demo, "_noise", lambda problem: "")  # the sweep, most of the time it takes: see the test above

@@ -77,6 +77,7 @@ def test_a_command_that_fails_leaves_the_report_as_it_was(monkeypatch, tmp_path,
     assert os.listdir(tmp_path) == ["old.json"]
 
 
+@pytest.mark.long
 def test_a_longer_old_report_is_replaced_whole(tmp_path, capsys):
     path = tmp_path / "all.json"
     path.write_text("x" * 100_000)

@@ -55,7 +55,11 @@ def page_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search((ROOT / "docs" / page).read_text(encoding="utf-8"))])
+WITH_BLOCKS = [page for page in PAGES if BLOCK.search((ROOT / "docs" / page).read_text(encoding="utf-8"))]
+SLOW = ("files.md", "how-to/pytest.md", "tutorial.md")  # they run many commands
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.long] * (page in SLOW)) for page in WITH_BLOCKS])
 @pytest.mark.usefixtures("page_folder")
 def test_every_block_of_the_page_runs(page):
     run_page((ROOT / "docs" / page).read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ def test_every_python_block_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "DISAGREES" not in printed
 
 
+@pytest.mark.long
 def test_the_demo_picture_is_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """Words, layout and cell steps to the letter; the errors, which are rounding and may move, left out."""
     picture = next(block for block in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "hand_bptt" in block)

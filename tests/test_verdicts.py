@@ -102,6 +102,7 @@ def test_a_small_block_is_judged_by_its_own_size(gate):
         checks.assert_gradients(gradients, problem)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("timesteps", "hidden_size", "dtype"), [(4, 8, np.float64), (30, 3, np.float64), (400, 2, np.float32)])
 def test_error_estimates_cover_over_many_draws(timesteps, hidden_size, dtype):
     """A long running sum of nearly equal losses is where rounding errors at neighbouring points are most alike."""
@@ -112,7 +113,7 @@ def test_error_estimates_cover_over_many_draws(timesteps, hidden_size, dtype):
         assert (np.abs(flatten(estimate.value) - truth) <= flatten(estimate.error_estimate)).all()
 
 
-@pytest.mark.parametrize("hidden_size", [1, 5])
+@pytest.mark.parametrize("hidden_size", [5, pytest.param(1, marks=pytest.mark.long)])
 def test_coupled_gates_are_named(hidden_size):
     draw = np.random.default_rng(hidden_size).normal
     H = hidden_size
@@ -187,7 +188,7 @@ def plain_float32(layer, readout, inputs, targets):
     return d
 
 
-@pytest.mark.parametrize("seed", [2, 17, 21])
+@pytest.mark.parametrize("seed", [21, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 17))])
 def test_a_block_that_vanishes_does_not_make_its_neighbours_noise(seed):
     """Gates shut by biases of up to 60: in float32 a block may be 0 for 1e-20, which takes the wide tolerance to explain; its neighbours
     are within the narrow one."""
