@@ -7,6 +7,7 @@ properties away.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -17,8 +18,13 @@ import checks.tolerance as tolerance
 import lstm
 from checks.catalogue import Bug, Case
 from checks.diagnosis import rounding
+from checks.estimate import flatten
 from checks.problem import Problem
 from lstm import Network, State
+
+# How far a bug's effect is above what rounding can do, at least. The catalogue's faintest bugs, truncation to T - 1 steps
+# and a second tanh, reach 1e10 on these probes; a bug below a million times rounding could not be told from a neighbour.
+FAR_ABOVE_ROUNDING = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,6 +121,21 @@ def excess(candidate: Any, reference: Any, allowed: list[Any]) -> float:
         ratio = np.divide(difference, tol, out=np.where(difference == 0, 0.0, np.inf), where=np.asarray(tol) > 0)
         worst = max(worst, float(np.where(np.isnan(ratio), np.inf, ratio).max()))
     return worst
+
+
+def faint(planted: tuple[list[Any], Any, dict[str, Any]]) -> dict[str, float]:
+    """Of ``planted``, what is allowed, the correct gradient and each bug's by name: the bugs that are not far above rounding."""
+    allowed, correct, wrong = planted
+    found = {name: excess(gradient, correct, allowed) for name, gradient in wrong.items()}
+    return {name: by for name, by in found.items() if by < FAR_ABOVE_ROUNDING}
+
+
+def alike(planted: tuple[list[Any], Any, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Of ``planted``, as for `faint`: the pairs of bugs whose gradients are not far apart."""
+    allowed, correct, wrong = planted
+    units = np.concatenate([np.full(np.size(leaf), tol) for leaf, tol in zip(jax.tree.leaves(correct), allowed, strict=True)])
+    vectors = {name: flatten(gradient) / units for name, gradient in wrong.items()}
+    return [(a, b) for a, b in itertools.combinations(vectors, 2) if np.abs(vectors[a] - vectors[b]).max() < FAR_ABOVE_ROUNDING]
 
 
 def _upstream_problem(probe: Probe) -> Problem:

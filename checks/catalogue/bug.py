@@ -179,6 +179,17 @@ def short(number: float) -> str:
     return f"{number:.4g}".replace("+", "")
 
 
+def only_timestep(step: int) -> Modifier:
+    """``=`` for ``+=`` in a loop over time: of a sum's terms (T, …) those of one timestep are left."""
+
+    def kept(terms: np.ndarray, _: Any) -> np.ndarray:
+        result = np.zeros_like(terms)
+        result[step] = terms[step]
+        return result
+
+    return kept
+
+
 def replace_blocks(array: np.ndarray, gates: str, by: Callable[[np.ndarray], Any], layer: Layer | None = None) -> np.ndarray:
     """A copy of ``array`` with ``by(block)`` in place of each block named in ``gates``, such as "ifo".
 

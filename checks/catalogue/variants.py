@@ -14,6 +14,7 @@ from checks.catalogue.bug import (
     either,
     final_h,
     initial_c,
+    only_timestep,
     projected,
     several_sequences,
     several_steps,
@@ -204,12 +205,6 @@ def peepholes_permuted(order: str) -> Bug:
 def only_one_step(arrays: tuple[str, int]) -> Bug:
     """``=`` for ``+=``: only one timestep is left. ``arrays``: ("peepholes", -1), ("projection", 0), …"""
     array, step = arrays
-
-    def kept(d: np.ndarray, _: LayerSite) -> np.ndarray:
-        result = np.zeros_like(d)
-        result[step] = d[step]
-        return result
-
     which = "first" if step == 0 else "last"
     equation, place, kind = {
         "peepholes": ("(33)", "peephole_d_z", with_peepholes), "projection": ("(36)", "projection_d_h", projected)
@@ -218,7 +213,7 @@ def only_one_step(arrays: tuple[str, int]) -> Bug:
         f"only-{which}-step-in-{array}", f"only the {which} timestep counts in the gradient of the {array}", equation,
         "a weight is used at every timestep; the sum over the others is missing, all else is right",
         "Accumulate over the timesteps: += and not =, and nothing reset inside the loop.",
-        {place: kept}, several_steps, kind=kind, parameters={"array": array, "step": step},
+        {place: only_timestep(step)}, several_steps, kind=kind, parameters={"array": array, "step": step},
     )  # fmt: skip
 
 

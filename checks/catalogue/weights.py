@@ -18,6 +18,7 @@ from checks.catalogue.bug import (
     both,
     gates_of,
     initial_h,
+    only_timestep,
     reordered,
     replace_blocks,
     several_rows,
@@ -192,12 +193,6 @@ INPUTS_AND_STATE = (
 def overwritten(arrays: tuple[str, int]) -> Bug:
     """``=`` for ``+=``: only one timestep is left, of one array or of all. ``arrays``: ("b", -1), ("w_x", 0), ("all", 0), …"""
     array, step = arrays
-
-    def one_step(d_z: np.ndarray, _: LayerSite) -> np.ndarray:
-        result = np.zeros_like(d_z)
-        result[step] = d_z[step]
-        return result
-
     names = ("w_x", "w_h", "b", "peephole") if array == "all" else (array,)
     which = "first" if step == 0 else "last"
     what = "every weight" if array == "all" else array
@@ -206,7 +201,7 @@ def overwritten(arrays: tuple[str, int]) -> Bug:
         {"w_x": "(16)", "w_h": "(17)", "b": "(18)", "all": "(8)"}[array],
         "a weight is used at every timestep; the sum over the others is missing",
         "Accumulate over the timesteps: += and not =, and nothing reset inside the loop.",
-        {f"{name}_d_z": one_step for name in names} | ({"projection_d_h": one_step} if array == "all" else {}), several_steps,
+        dict.fromkeys([f"{name}_d_z" for name in names] + ["projection_d_h"] * (array == "all"), only_timestep(step)), several_steps,
         parameters={"array": array, "step": step},
     )  # fmt: skip
 
