@@ -87,8 +87,7 @@ def _compare_array(name: str, got: np.ndarray, expected: np.ndarray, tolerance: 
     allowed = np.broadcast_to(np.asarray(tolerance, np.float64), expected.shape)
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.abs(got - expected)
-        excess = error / np.maximum(allowed, np.finfo(np.float64).tiny)
-    excess = np.where(np.isnan(excess), np.inf, excess)
+    excess = excess_of(got, expected, allowed)
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), expected.shape))
     scale = float(np.abs(expected).max())
     verdict, reason = _judge(got, expected, float(allowed.max()), bool((excess > 1).any()), scale)
@@ -104,6 +103,14 @@ def _compare_array(name: str, got: np.ndarray, expected: np.ndarray, tolerance: 
         got=float(got[worst]),
         shape=expected.shape,
     )
+
+
+def excess_of(got: Any, expected: Any, allowed: Any) -> np.ndarray:
+    """The error of each entry in units of what is allowed; infinite where it is not a number."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = np.abs(np.asarray(got, np.float64) - np.asarray(expected, np.float64))
+        excess = error / np.maximum(allowed, np.finfo(np.float64).tiny)
+    return np.where(np.isnan(excess), np.inf, excess)
 
 
 def _judge(got: np.ndarray, expected: np.ndarray, allowed: float, beyond: bool, scale: float) -> tuple[Verdict, str]:

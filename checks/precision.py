@@ -29,6 +29,6 @@ def precision_of(given: Any) -> Precision:
         return given
     if isinstance(given, str) and given == TF32.name:
         return TF32
-    dtype = np.dtype(ml_dtypes.bfloat16 if isinstance(given, str) and given == "bfloat16" else given)
+    dtype = np.dtype(given)  # bfloat16 by its name as well, once ml_dtypes is imported
     about = ml_dtypes.finfo(dtype)
     return Precision(dtype.name, float(about.eps), float(about.tiny))

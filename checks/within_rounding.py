@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from checks.compare import Comparison, compare
+from checks.compare import Comparison, compare, excess_of
 from checks.problem import Cost
 from checks.tolerance import gradient_and_magnitudes, largest_in_blocks, tolerance_of, tolerance_of_sums
 from checks.verdict import Verdict
@@ -40,18 +40,8 @@ def within_rounding(
     comparisons = compare(problem, value, reference, allowed(sums))
     if Verdict.of_all(one.verdict for one in comparisons) is not Verdict.DISAGREES:
         return comparisons
-    beyond = largest_in_blocks(problem, _excess(value, reference, allowed(sums)))
+    beyond = largest_in_blocks(problem, list(map(excess_of, jax.tree.leaves(value), jax.tree.leaves(reference), allowed(sums))))
     whole = tolerance_of(problem, magnitudes, dtype)
     # A block that the sums explain keeps their tolerance: the wider one is no evidence that the block itself is noise
     rooms = [np.where(excess > 1, wide, narrow) for excess, wide, narrow in zip(beyond, whole, sums, strict=True)]
     return compare(problem, value, reference, allowed(rooms))
-
-
-def _excess(value: Any, reference: Any, allowed: list[np.ndarray]) -> list[np.ndarray]:
-    """The error of each entry in units of what is allowed; infinite where it is not a number."""
-    found = []
-    with np.errstate(invalid="ignore", over="ignore"):
-        for got, right, room in zip(jax.tree.leaves(value), jax.tree.leaves(reference), allowed, strict=True):
-            error = np.abs(np.asarray(got, np.float64) - np.asarray(right, np.float64))
-            found.append(np.nan_to_num(error / np.maximum(room, np.finfo(np.float64).tiny), nan=np.inf))
-    return found
