@@ -119,11 +119,10 @@ def _read_to_the_end_or_not() -> Iterator[None]:
     """Somebody may read the first lines and leave, as head does; the files that were asked for are written all the same."""
     try:
         yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:  # a full disk; what is buffered would fail again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise BadInput(f"stdout: cannot write: {error.strerror}") from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
+        if not isinstance(error, BrokenPipeError):  # a full disk
+            raise BadInput(f"stdout: cannot write: {error.strerror}") from None
 
 
 def _show(report: Any, arguments: argparse.Namespace) -> None:

@@ -32,12 +32,8 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", metavar="PATH", help="write the machine-readable report to PATH (- for stdout)")
 
 
-def add_html(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--html", metavar="PATH", help="write one self-contained page with pictures to PATH")
-
-
 def add_pictures(command: argparse.ArgumentParser) -> None:
-    add_html(command)
+    command.add_argument("--html", metavar="PATH", help="write one self-contained page with pictures to PATH")
     words = "write the pictures alone to PATH, .svg or .png (which needs matplotlib)"
     command.add_argument("--plot", type=plot_path, metavar="PATH", help=words)
 
