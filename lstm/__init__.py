@@ -8,9 +8,12 @@ from lstm.api import (
     backward_with_internals as backward_with_internals,
     forward as forward,
     layer as layer,
+    step as step,
+)
+from lstm.gradients import (
+    gradient_function as gradient_function,
     loss_and_all_gradients as loss_and_all_gradients,
     loss_and_gradients as loss_and_gradients,
-    step as step,
 )
 from lstm.losses import LOSSES as LOSSES, Loss as Loss
 from lstm.parameters import (

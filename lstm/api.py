@@ -11,16 +11,13 @@ import numpy as np
 
 from lstm import arguments, layer_arguments, network as net, remat as checkpointed, stack
 from lstm.levels import apart, directions, output_size
-from lstm.losses import LOSSES
-from lstm.parameters import Array, Bidirectional, CostGradients, Gradients, Network
+from lstm.parameters import Array, Bidirectional, Gradients, Network
 from lstm.precision import double_where_asked
 from lstm.sequence import Residuals
-from lstm.validation import BadInput, Dimensions, finite, is_traced, one_of
+from lstm.validation import BadInput, Dimensions, finite, is_traced
 
 _forward = jax.jit(stack.forward)
 _backward = jax.jit(stack.backward, static_argnames="internals")
-_loss_and_all_gradients = jax.jit(net.loss_and_all_gradients, static_argnames=("loss", "reduction"))
-_checkpointed = jax.jit(checkpointed.loss_and_all_gradients, static_argnames=("loss", "reduction", "k", "with_inputs"))
 
 
 def forward(
@@ -136,76 +133,6 @@ def _checked(layers: Any, inputs: Array, initial_state: Any, lengths: Array | No
         return (*arguments.as_jax(inputs, state), lengths, arguments.as_jax(masks)[0])
 
     return levels, as_jax
-
-
-def loss_and_all_gradients(
-    network: Network,
-    inputs: Array,
-    targets: Array,
-    *,
-    loss: str = "squared_error",
-    reduction: str = "mean",
-    initial_state: Any = None,
-    lengths: Array | None = None,
-    masks: Any = None,
-    remat: bool | int = False,
-) -> tuple[Array, CostGradients]:
-    """The cost, and its gradient with respect to the network, the inputs and the initial state.
-
-    Arguments as for `loss_and_gradients`.
-    """
-    options = {"initial_state": initial_state, "lengths": lengths, "masks": masks}
-    return _gradients(network, inputs, targets, loss, reduction, remat=remat, with_inputs=True, **options)
-
-
-def _gradients(
-    network: Network, inputs: Array, targets: Array, loss: str = "squared_error", reduction: str = "mean", *,
-    initial_state: Any = None, lengths: Array | None = None, masks: Any = None, remat: bool | int = False, with_inputs: bool,
-) -> tuple[Array, CostGradients]:  # fmt: skip
-    one_of("loss", loss, LOSSES)
-    one_of("reduction", reduction, net.REDUCTIONS)
-    if not isinstance(network, Network):
-        raise BadInput(f"network: expected an lstm.Network; got {type(network).__name__}")
-    levels = layer_arguments.as_levels(network.layers)
-    dimensions = Dimensions()
-    inputs, counted = arguments.check_inputs(inputs, lengths, dimensions)
-    top = arguments.check_readout(network, layer_arguments.check_layers(levels, dimensions))
-    targets = arguments.check_targets(targets, loss, counted, lengths is not None, top)
-    masks = layer_arguments.check_masks(levels, masks, dimensions)
-    k = checkpointed.segment_length(remat, levels, dimensions.sizes["T"])
-    with double_where_asked(network, inputs, initial_state):
-        state = layer_arguments.initial_states(levels, initial_state, dimensions.sizes["B"], dimensions.dtype)
-        arrays = arguments.as_jax(Network(levels, network.readout), inputs, targets, state)
-        given = (*arrays, lengths, arguments.as_jax(masks)[0])
-        if k is None:
-            return _loss_and_all_gradients(*given, loss=loss, reduction=reduction)
-        return _checkpointed(*given, loss=loss, reduction=reduction, k=k, with_inputs=with_inputs)
-
-
-def loss_and_gradients(network: Network, inputs: Array, targets: Array, **options: Any) -> tuple[Array, Network]:
-    """The cost and its hand-derived gradient with respect to every parameter.
-
-    Args:
-        network: an `lstm.Network`, float32 or float64.
-        inputs: (T, B, D).
-        targets: (T, B, K); for ``loss="cross_entropy"`` also integer labels (T, B).
-        loss: ``"squared_error"``: ‖y - target‖² per timestep, summed over features; or
-            ``"cross_entropy"``: softmax of the readout against labels or probability vectors.
-        reduction: ``"mean"`` over the timesteps that count, of all sequences, or ``"sum"``.
-        initial_state: a `State` per layer; default zeros.
-        lengths: (B,) integers; timesteps past them count for nothing.
-        masks: `Masks` per layer; default none.
-        remat: True, or the length of a segment: keep one state for each segment of the forward pass, and run the segment
-            again in reverse. Memory for √T timesteps in place of T (True) and a third more arithmetic. Layers forward in time only.
-
-    Returns:
-        The cost, a scalar, and a `Network` holding the gradient in place of each parameter.
-
-    Raises:
-        BadInput: naming the argument, what was expected and what came.
-    """
-    cost, gradients = _gradients(network, inputs, targets, **options, with_inputs=False)
-    return cost, gradients.network
 
 
 def step(network: Network, states: tuple, x_t: Array, masks: tuple | None = None) -> tuple[tuple, Array]:

@@ -6,7 +6,7 @@ of docs/derivation.md.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,18 @@ from lstm.precision import accumulate, flat, matmul
 from lstm.sequence import valid_steps
 
 REDUCTIONS = ("mean", "sum")
+CORE_CACHE = 2 * 2**20  # bytes: a core's own cache on recent processors holds 1 or 2 MiB
+
+
+class Batch(NamedTuple):
+    """Sequences, and by how much each timestep's loss counts."""
+
+    inputs: Array  # (T, B, D)
+    targets: Array  # (T, B, K), or labels (T, B)
+    weights: Array  # (T, B), see `step_weights`
+    masks: tuple | None  # (T, B, ·)
+    initial_state: tuple  # (B, ·)
+    lengths: Array | None  # (B,)
 
 
 def readout_forward(readout: Readout | None, outputs: Array) -> Array:
@@ -52,34 +64,44 @@ def loss_and_all_gradients(
     loss: str,
     reduction: str,
 ) -> tuple[Array, CostGradients]:
+    return of_batch(network, loss, weighted(inputs, targets, initial_state, lengths, masks, reduction))
+
+
+def weighted(
+    inputs: Array, targets: Array, initial_state: tuple, lengths: Array | None, masks: tuple | None, reduction: str
+) -> Batch:
     if lengths is not None:
         targets = without_padding(targets, lengths)
     weights = step_weights(reduction, lengths, inputs.shape[:2], inputs.dtype)
-    time_major, batch_major = (inputs, targets, weights, masks), (initial_state, lengths)
-    groups = number_of_groups(network.layers, inputs)
+    return Batch(inputs, targets, weights, masks, initial_state, lengths)
+
+
+def of_batch(network: Network, loss: str, batch: Batch, with_inputs: bool = True) -> tuple[Array, CostGradients]:
+    """The batch's part of the cost (7) and of its gradients; of the inputs only ``with_inputs``."""
+    groups = number_of_groups(network.layers, batch.inputs)
     if groups == 1:
-        return _cost_and_gradients(network, loss, *time_major, *batch_major)
+        return _cost_and_gradients(network, loss, batch, with_inputs)
 
     # The cost (7) is a sum over sequences, so its gradients are sums over groups of sequences
     def add_group(so_far, start):
         cost, d = so_far
-        of_group = *_cut(time_major, start, groups, axis=1), *_cut(batch_major, start, groups, axis=0)
-        cost_of_group, d_of_group = _cost_and_gradients(network, loss, *of_group)
+        cost_of_group, d_of_group = _cost_and_gradients(network, loss, cut(batch, start, groups), with_inputs)
         d_network = jax.tree.map(jnp.add, d.network, d_of_group.network)
         d_inputs = _put(d.inputs, d_of_group.inputs, start, axis=1)
         d_initial_state = _put(d.initial_state, d_of_group.initial_state, start, axis=0)
         return (cost + cost_of_group, CostGradients(d_network, d_inputs, d_initial_state)), None
 
-    none_yet = jax.tree.map(jnp.zeros_like, (weights[0, 0], CostGradients(network, inputs, initial_state)))
-    starts = jnp.arange(groups) * (inputs.shape[1] // groups)
+    like = CostGradients(network, batch.inputs if with_inputs else None, batch.initial_state)
+    none_yet = jax.tree.map(jnp.zeros_like, (batch.weights[0, 0], like))
+    starts = jnp.arange(groups) * (batch.inputs.shape[1] // groups)
     return jax.lax.scan(add_group, none_yet, starts)[0]
 
 
 def number_of_groups(layers: tuple, inputs: Array) -> int:
-    """The fewest groups whose temporaries stay below 32 MiB each, of at least 16 sequences all the same; on a CPU only.
+    """The fewest groups whose temporaries stay below 32 MiB each, of at least `fewest_rows` sequences all the same; on a CPU only.
 
     A larger block is taken anew from the operating system on every call, page by page: 8 to 20 % of the time at H = 128 to
-    512. Products of fewer than 16 rows would lose that again.
+    512. Products of fewer rows would lose that again.
     """
     if jax.default_backend() != "cpu":
         return 1
@@ -88,20 +110,21 @@ def number_of_groups(layers: tuple, inputs: Array) -> int:
     # Gates, c_{t-1}; h_t, h_{t-1} and the upstream gradient
     columns = features + sum((len(part.gates) + 1) * part.hidden_size + 3 * part.recurrent_size for part in parts)
     kept = timesteps * batch * columns * inputs.dtype.itemsize
-    possible = [groups for groups in range(1, batch // 16 + 1) if batch % groups == 0]
+    possible = [groups for groups in range(1, batch // fewest_rows(layers, inputs.dtype) + 1) if batch % groups == 0]
     return min((groups for groups in possible if kept / groups < 32 * 2**20), default=max(possible, default=1))
 
 
-def _cost_and_gradients(
-    network: Network,
-    loss: str,
-    inputs: Array,
-    targets: Array,
-    weights: Array,
-    masks: tuple | None,
-    initial_state: tuple,
-    lengths: Array | None,
-) -> tuple[Array, CostGradients]:
+def fewest_rows(layers: tuple, dtype: Any) -> int:
+    """The fewest sequences that are worth a product of their own at every timestep, on a CPU.
+
+    A matrix that its core's own cache does not hold is read from further away at every timestep, and wants twice the rows.
+    """
+    widest = max(direction.layer.w_h.size for level in layers for direction in directions(level))
+    return 16 if widest * jnp.dtype(dtype).itemsize <= CORE_CACHE else 32
+
+
+def _cost_and_gradients(network: Network, loss: str, batch: Batch, with_inputs: bool) -> tuple[Array, CostGradients]:
+    inputs, targets, weights, masks, initial_state, lengths = batch
     loss_forward, loss_backward = LOSSES[loss]
     # Forward
     outputs, _, residuals = stack.forward(network.layers, inputs, initial_state, lengths, masks)
@@ -112,16 +135,22 @@ def _cost_and_gradients(
     d_outputs, d_readout = readout_backward(network.readout, outputs, d_y)
     no_gradient = jax.tree.map(jnp.zeros_like, initial_state)
     d, _ = stack.backward(network.layers, residuals, d_outputs, no_gradient)
-    return cost, CostGradients(network=Network(d.layers, d_readout), inputs=d.inputs, initial_state=d.initial_state)
+    d_inputs = d.inputs if with_inputs else None
+    return cost, CostGradients(network=Network(d.layers, d_readout), inputs=d_inputs, initial_state=d.initial_state)
 
 
-def _cut(arrays: Any, start: Array, groups: int, axis: int) -> Any:
-    """The sequences of one group, from each array of a pytree."""
-    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, a.shape[axis] // groups, axis), arrays)
+def cut(batch: Batch, start: Array, groups: int) -> Batch:
+    """The sequences of one group, those from ``start`` on."""
+
+    def along(axis: int, arrays: Any) -> Any:
+        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, a.shape[axis] // groups, axis), arrays)
+
+    time_major, batch_major = batch[:4], batch[4:]
+    return Batch(*along(1, time_major), *along(0, batch_major))
 
 
 def _put(arrays: Any, of_group: Any, start: Array, axis: int) -> Any:
-    """The reverse of `_cut`."""
+    """The reverse of `cut`, for arrays that have their sequences along one axis."""
     return jax.tree.map(lambda a, part: jax.lax.dynamic_update_slice_in_dim(a, part, start, axis), arrays, of_group)
 
 

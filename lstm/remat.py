@@ -74,23 +74,10 @@ def backward(
     return Gradients(layers=d_layers, inputs=d_inputs, initial_state=d_initial)
 
 
-def loss_and_all_gradients(
-    network: Network,
-    inputs: Array,
-    targets: Array,
-    initial_state: tuple,
-    lengths: Array | None,
-    masks: tuple | None,
-    loss: str,
-    reduction: str,
-    k: int,
-    with_inputs: bool,
-) -> tuple[Array, CostGradients]:
-    """As `lstm.network.loss_and_all_gradients`. ``with_inputs=False`` leaves out the gradient at the inputs, (T, B, D)."""
+def of_batch(network: Network, loss: str, batch: net.Batch, k: int, with_inputs: bool) -> tuple[Array, CostGradients]:
+    """As `lstm.network.of_batch`. ``with_inputs=False`` leaves out the gradient at the inputs, (T, B, D)."""
     loss_forward, loss_backward = LOSSES[loss]
-    weights = net.step_weights(reduction, lengths, inputs.shape[:2], inputs.dtype)
-    if lengths is not None:
-        targets = net.without_padding(targets, lengths)
+    inputs, targets, weights, masks, initial_state, lengths = batch
     lengths = _if_filled_up(lengths, inputs, k)
 
     def one_segment(carry, at_s):

@@ -9,50 +9,10 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
+from group_cases import EQUAL, everything, largest_error, little, normal
 
 import lstm
 from lstm import network, precision
-
-T, B, D, H, K = 5, 6, 3, 2, 4
-EQUAL = 1e-13  # of each array's largest entry: sums of up to 30 terms in two orders, the terms up to ten times as large as the sum
-LENGTHS = np.array([5, 1, 0, 4, 2, 3])
-
-
-def _normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng([9, *shape]).normal(size=shape)
-
-
-def _layer(features: int, outputs: int, seed: int) -> lstm.Layer:
-    w_x, w_h, b = _normal(features, 4 * H, seed)[..., 0], _normal(outputs, 4 * H, seed)[..., 0], _normal(4 * H, seed)[..., 0]
-    return lstm.Layer(w_x, w_h, b, projection=None if outputs == H else _normal(H, outputs))
-
-
-def _state(outputs: int) -> lstm.State:
-    return lstm.State(h=_normal(B, outputs), c=_normal(B, H))
-
-
-@functools.cache
-def _everything() -> dict[str, Any]:
-    """Two directions, then a projection; masks, lengths, an initial state, labels."""
-    pair = lstm.Bidirectional(forward=_layer(D, H, 1), reverse=_layer(D, H, 2))
-    layers, readout = (pair, _layer(2 * H, 1, 3)), lstm.Readout(_normal(1, K), _normal(K))
-    masks = (None, lstm.Masks(inputs=np.abs(_normal(T, B, 2 * H)), zoneout_c=np.abs(_normal(T, B, H)) / 4))
-    state = (lstm.Bidirectional(forward=_state(H), reverse=_state(H)), _state(1))
-    labels = np.random.default_rng(9).integers(K, size=(T, B))
-    shared = {"initial_state": state, "lengths": LENGTHS, "masks": masks, "loss": "cross_entropy", "reduction": "mean"}
-    return {"network": lstm.Network(layers, readout), "inputs": _normal(T, B, D), "targets": labels} | shared
-
-
-@functools.cache
-def _little() -> dict[str, Any]:
-    shared = {"initial_state": (_state(H),), "lengths": None, "masks": None, "loss": "squared_error", "reduction": "sum"}
-    return {"network": lstm.Network((_layer(D, H, 4),), None), "inputs": _normal(T, B, D), "targets": _normal(T, B, H)} | shared
-
-
-def _largest_error(found: Any, expected: Any) -> float:
-    """In the array where it is worst, relative to that array's largest entry."""
-    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
-    return max(float(np.abs(one - other).max() / np.abs(other).max()) for one, other in pairs)
 
 
 def _computed(groups: int, given: dict[str, Any]) -> Any:
@@ -66,26 +26,26 @@ def _whole(which: Any) -> Any:
     return _computed(1, which())
 
 
-@pytest.mark.parametrize(("which", "groups"), [pytest.param(_everything, 3, marks=pytest.mark.long), (_little, 2)])
+@pytest.mark.parametrize(("which", "groups"), [pytest.param(everything, 3, marks=pytest.mark.long), (little, 2)])
 def test_groups_of_sequences_add_up_to_the_whole_batch(which, groups):
     found, whole = _computed(groups, which()), _whole(which)
     assert jax.tree.structure(found) == jax.tree.structure(whole)
     assert all(leaf.any() for leaf in jax.tree.leaves(whole))
-    assert _largest_error(found, whole) <= EQUAL
+    assert largest_error(found, whole) <= EQUAL
 
 
 @pytest.mark.parametrize(
     "fault",
     [
-        {"_cut": lambda arrays, start, groups, axis, cut=network._cut: cut(arrays, 0 * start, groups, axis)},  # the same group each time
+        {"cut": lambda batch, start, groups, cut=network.cut: cut(batch, 0 * start, groups)},  # the same group each time
         {"_put": lambda arrays, of_group, start, axis: arrays},  # no group's own gradients
     ],
     ids=lambda fault: next(iter(fault)),
 )
 def test_a_group_lost_is_seen(fault):
     with mock.patch.multiple(network, **fault):
-        found = _computed(2, _little())
-    assert _largest_error(found, _whole(_little)) > 0.1
+        found = _computed(2, little())
+    assert largest_error(found, _whole(little)) > 0.1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +73,7 @@ def test_the_number_of_groups_is_the_least_that_leaves_each_below_32_mebibytes(s
 @pytest.mark.parametrize("features", [3, 128, 129])
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_accumulate_is_the_sum_of_outer_products_however_it_reads_its_rows(features, backend):
-    rows, columns = _normal(4, 3, features), _normal(4, 3, 5)
+    rows, columns = normal(4, 3, features), normal(4, 3, 5)
     with jax.enable_x64(True), mock.patch.object(jax, "default_backend", return_value=backend):
         found = np.asarray(precision.accumulate(jax.numpy.asarray(rows), jax.numpy.asarray(columns)))
-    assert _largest_error(found, np.einsum("tbi,tbj->ij", rows, columns)) <= 1e-15 * 12  # 12 terms each
+    assert largest_error(found, np.einsum("tbi,tbj->ij", rows, columns)) <= 1e-15 * 12  # 12 terms each

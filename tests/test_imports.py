@@ -25,8 +25,8 @@ FLOORS = (
     {"sequence"},
     {"stack"},
     {"network"},
-    {"layer_arguments", "remat"},
-    {"api"},
+    {"layer_arguments", "remat", "cores"},
+    {"api", "gradients"},
 )
 FLOOR_OF = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 OF_LAYOUTS = {"parameters", "validation"}
