@@ -59,7 +59,7 @@ def hand(given: Problem) -> Contestant:
     return _by_hand(given, lstm.gradient_function())
 
 
-def hand_in_one_program(given: Problem) -> Contestant:
+def jitted(given: Problem) -> Contestant:
     """`lstm.loss_and_gradients` under ``jax.jit``, as it stands inside a larger program."""
     return _by_hand(given, jax.jit(lstm.loss_and_gradients))
 

@@ -31,16 +31,17 @@ def number_of_parts(layers: tuple, inputs: Any, others: Any) -> int:
 
     Equal parts, so that one compiled program serves all: a divisor of the batch. ``others``: the call's other arrays.
     """
-    if jax.default_backend() != "cpu" or not all(map(_is_here, jax.tree.leaves((layers, inputs, others)))):
+    if jax.default_backend() != "cpu":
         return 1
     timesteps, batch, _ = inputs.shape
     each = [direction.layer for level in layers for direction in directions(level)]
     flop = timesteps * batch * sum(6 * (layer.w_x.size + layer.w_h.size) for layer in each)  # forward, and twice in reverse
     enough = ENOUGH * np.dtype(np.float32).itemsize / inputs.dtype.itemsize
     possible = [n for n in range(2, cores() + 1) if batch % n == 0 and batch // n >= FEWEST_ROWS and flop >= n * enough]
-    if not possible or is_traced(jnp.zeros(())):  # inside a trace, which belongs to its thread, even if no argument is traced
+    if not possible or not all(map(_is_here, jax.tree.leaves((layers, inputs, others)))):
         return 1
-    return max(possible)
+    # Inside a trace, which belongs to its thread, even if no argument is traced
+    return 1 if is_traced(jnp.zeros(())) else max(possible)
 
 
 def _is_here(array: Any) -> bool:

@@ -35,16 +35,18 @@ def test_bptt_reports_every_size_and_dtype(capsys):
     assert command.main(["bptt", *FAST, "7,2,3,5", "--json", "-"]) == 0
     captured = capsys.readouterr()
     full = json.loads(captured.out)
-    assert set(full) == {"benchmark", "machine", "seconds_per_size", "results", "geometric_mean_ratio"}
+    means = {"geometric_mean_ratio", "geometric_mean_autodiff_against_jitted"}
+    assert set(full) == {"benchmark", "machine", "seconds_per_size", "results"} | means
     assert {"device", "processor", "cores", "jax", "torch"} <= set(full["machine"])
     assert [(one["dtype"], one["T"], one["B"], one["D"], one["H"]) for one in full["results"]] == [
         (dtype, *size) for dtype in ("float32", "float64") for size in ((5, 3, 2, 4), (7, 2, 3, 5))
     ]
     for one in full["results"]:
-        peers = {"autodiff", "torch"} if TORCH else {"autodiff"}
+        peers = {"jitted", "autodiff", "torch"} if TORCH else {"jitted", "autodiff"}
         assert set(one["seconds"]) == set(one["gflops"]) == {"hand"} | peers
         assert set(one["ratios"]) == set(one["largest_difference"]) == peers
         assert one["ratios"]["autodiff"] == one["seconds"]["autodiff"] / one["seconds"]["hand"]
+        assert one["autodiff_against_jitted"] == one["seconds"]["autodiff"] / one["seconds"]["jitted"]
         assert one["gflops"]["hand"] == pytest.approx(one["flop"] / one["seconds"]["hand"] / 1e9)
         assert one["fraction_of_ceiling"] == one["gflops"]["hand"] / max(one["matmul_gflops"].values())
     assert max(map(len, captured.err.splitlines())) <= 80, captured.err  # fits a terminal
@@ -56,7 +58,7 @@ def test_bptt_writes_json_and_leaves_torch_out(tmp_path, capsys):
     path = tmp_path / "bptt.json"
     assert command.main(["bptt", *FAST, "--dtype", "float32", "--no-torch", "--json", str(path)]) == 0
     (one,) = json.loads(path.read_text())["results"]
-    assert set(one["seconds"]) == {"hand", "autodiff"}
+    assert set(one["seconds"]) == {"hand", "jitted", "autodiff"}
     assert "5,3,2,4" in capsys.readouterr().out
 
 
@@ -67,7 +69,7 @@ def test_flop_counts_the_matrix_products():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("peer", ["hand", "autodiff", *(["torch"] if TORCH else [])])
+@pytest.mark.parametrize("peer", ["hand", "jitted", "autodiff", *(["torch"] if TORCH else [])])
 @pytest.mark.parametrize("array", contestants.NAMES)
 def test_a_wrong_gradient_is_never_timed(monkeypatch, capsys, peer, array, dtype):
     honest = getattr(contestants, peer)

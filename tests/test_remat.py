@@ -12,7 +12,7 @@ from network_cases import Case, draw
 
 import lstm
 from checks.estimate import flatten
-from lstm import remat
+from lstm import network as net, remat
 
 pytestmark = pytest.mark.long
 
@@ -77,9 +77,10 @@ def test_a_fault_is_seen(monkeypatch):
     monkeypatch.setattr(remat.jax.lax, "scan", shifted)
     with jax.enable_x64(True):
         args = jax.tree.map(jnp.asarray, (drawn.network, drawn.inputs, drawn.targets, drawn.options["initial_state"]))
-        _, wrong = remat.loss_and_all_gradients(*args, None, None, "cross_entropy", "mean", 3, False)
+        batch = net.weighted(*args[1:], None, None, "mean")
+        _, wrong = remat.of_batch(args[0], "cross_entropy", batch, 3, False)
         monkeypatch.undo()
-        _, right = remat.loss_and_all_gradients(*args, None, None, "cross_entropy", "mean", 3, False)
+        _, right = remat.of_batch(args[0], "cross_entropy", batch, 3, False)
     assert np.abs(flatten(wrong.network) - flatten(right.network)).max() > 1e-3 * np.abs(flatten(right.network)).max()
 
 
