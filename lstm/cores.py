@@ -41,7 +41,7 @@ def number_of_parts(layers: tuple, inputs: Any, others: Any) -> int:
     if not possible or not all(map(_is_here, jax.tree.leaves((layers, inputs, others)))):
         return 1
     # Inside a trace, which belongs to its thread, even if no argument is traced
-    return 1 if is_traced(jnp.zeros(())) else max(possible)
+    return 1 if is_traced(jax.device_put(np.float32(0))) else max(possible)
 
 
 def _is_here(array: Any) -> bool:
@@ -53,19 +53,28 @@ def spread(program: Callable[[Any, Any], tuple[Any, CostGradients]], given: Any,
 
     What ``program``, compiled, returns belongs to that part's sequences; parts are in order.
     """
-    # JAX's modes belong to a thread too
+    # JAX's modes belong to a thread too; these two decide what is computed and where
     double, device = jax.config.read("jax_enable_x64"), getattr(jax.config, "jax_default_device")  # noqa: B009 (unknown to type checkers)
 
     def run(part: int) -> Any:
         with jax.enable_x64(double), jax.default_device(device):
-            return jax.block_until_ready(program(given, np.int32(part)))
+            return jax.block_until_ready(program(given, jax.device_put(np.int32(part))))
 
-    others = [_threads().submit(run, part) for part in range(1, parts)]
+    others = [_started(run, part) for part in range(1, parts)]
     try:
         first = run(0)
     finally:
         concurrent.futures.wait(others)
     return _together([first, *(other.result() for other in others)])
+
+
+def _started(run: Callable[[int], Any], part: int) -> concurrent.futures.Future:
+    try:
+        return _threads().submit(run, part)
+    except RuntimeError:  # the main thread has ended, and no thread can be started any more
+        done: concurrent.futures.Future = concurrent.futures.Future()
+        done.set_result(run(part))
+        return done
 
 
 def cores() -> int:

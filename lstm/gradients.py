@@ -71,7 +71,8 @@ def gradient_function(
     """`loss_and_gradients` for a loop: a function that looks at shapes once, and never at values.
 
     As ``jax.jit`` of `loss_and_gradients` would, it checks shapes and precisions when it first meets them and is compiled for each
-    anew; unlike that, it spreads a large batch over a CPU's cores. NaN goes in and NaN comes out.
+    anew; unlike that, it spreads a large batch over a CPU's cores. NaN goes in and NaN comes out; labels and lengths out of their
+    range are not seen either.
 
     Args:
         loss, reduction, remat: as for `loss_and_gradients`.
@@ -96,10 +97,20 @@ def gradient_function(
     ) -> tuple[Array, Network]:
         with double_where_asked(network, inputs, initial_state):
             given = network, inputs, targets, initial_state, lengths, masks
+            if not all(map(_is_read_as_it_is, jax.tree.leaves(given))):
+                _checked(*given, loss=loss, reduction=reduction, remat=remat)  # raises what is wrong with it
             cost, gradients = _run(program, given, _number_of_parts(given))
         return cost, gradients.network
 
     return loss_and_gradients_of
+
+
+def _is_read_as_it_is(leaf: Any) -> bool:
+    """Does ``jax.jit`` take this array without a cast, or a refusal of its own? It reads foreign byte orders as the machine's."""
+    if isinstance(leaf, jax.Array):
+        return True
+    known = type(leaf) is np.ndarray and leaf.dtype.isnative and leaf.dtype.kind in "iuf"
+    return known and (leaf.dtype != np.float64 or jax.config.read("jax_enable_x64"))
 
 
 def _number_of_parts(unchecked: tuple) -> int:
@@ -107,7 +118,7 @@ def _number_of_parts(unchecked: tuple) -> int:
     network, inputs, *others = unchecked
     try:
         return cores.number_of_parts(layer_arguments.as_levels(network.layers), inputs, (network.readout, others))
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return 1
 
 

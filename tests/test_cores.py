@@ -140,3 +140,46 @@ def test_a_gradient_function_refuses_arrays_that_do_not_fit_and_computes_with_na
         function(positional["network"], positional["inputs"], np.zeros((T, B, H + 1)))
     cost, _ = function(positional["network"], positional["inputs"] * np.nan, positional["targets"])
     assert np.isnan(cost)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("targets", lambda a: a.astype(">f8")),  # which jax.jit reads as the machine's own
+        ("targets", lambda a: a.astype(np.float32)),
+        ("targets", lambda a: np.ma.masked_array(a, mask=a > 0)),
+        ("inputs", lambda a: "inputs"),
+        ("inputs", lambda a: a.astype(object)),
+        ("network", lambda a: "network"),
+        ("network", lambda a: lstm.Network(("layer",), None)),
+        ("lengths", lambda a: "lengths"),
+        ("lengths", lambda a: np.full(B, T, ">i8")),
+        ("initial_state", lambda a: "state"),
+    ],
+)
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_gradient_function_refuses_what_loss_and_gradients_refuses(name, change, parts):
+    positional, options = _given(little)
+    given = positional | {each: options[each] for each in ("initial_state", "lengths", "masks")}
+    given[name] = change(given[name])
+    with _spread(parts), pytest.raises(lstm.BadInput) as expected:
+        lstm.loss_and_gradients(**given)
+    with _spread(parts), pytest.raises(lstm.BadInput) as error:
+        lstm.gradient_function()(**given)
+    assert str(error.value) == str(expected.value)
+
+
+def test_float64_targets_beside_float32_are_refused():
+    positional, _ = _given(little)
+    single = jax.tree.map(lambda a: a.astype(np.float32), positional)
+    with pytest.raises(lstm.BadInput, match="targets: expected float32, as inputs has; got float64"):
+        lstm.gradient_function()(single["network"], single["inputs"], positional["targets"])
+
+
+def test_a_thread_that_outlives_the_main_one_still_computes():
+    def program(given, part):
+        return given, lstm.CostGradients(network=given, inputs=None, initial_state=())
+
+    with mock.patch.object(cores, "_threads", side_effect=RuntimeError("cannot schedule new futures after shutdown")):
+        cost, _ = cores.spread(program, jnp.ones(()), 3)
+    assert cost == 3
