@@ -168,7 +168,7 @@ def _one_part(
     if parts > 1:
         batch = net.cut(batch, part * (inputs.shape[1] // parts), parts)
     if k is None:
-        return net.of_batch(network, loss, batch, with_inputs)
+        return net.of_batch(network, loss, batch, with_inputs, one_core=parts > 1)
     return checkpointed.of_batch(network, loss, batch, k, with_inputs)
 
 

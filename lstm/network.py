@@ -76,9 +76,11 @@ def weighted(
     return Batch(inputs, targets, weights, masks, initial_state, lengths)
 
 
-def of_batch(network: Network, loss: str, batch: Batch, with_inputs: bool = True) -> tuple[Array, CostGradients]:
-    """The batch's part of the cost (7) and of its gradients; of the inputs only ``with_inputs``."""
-    groups = number_of_groups(network.layers, batch.inputs)
+def of_batch(
+    network: Network, loss: str, batch: Batch, with_inputs: bool = True, one_core: bool = False
+) -> tuple[Array, CostGradients]:
+    """The batch's part of the cost (7) and of its gradients; of the inputs only ``with_inputs``. ``one_core``: no other is free."""
+    groups = number_of_groups(network.layers, batch.inputs, one_core)
     if groups == 1:
         return _cost_and_gradients(network, loss, batch, with_inputs)
 
@@ -97,7 +99,7 @@ def of_batch(network: Network, loss: str, batch: Batch, with_inputs: bool = True
     return jax.lax.scan(add_group, none_yet, starts)[0]
 
 
-def number_of_groups(layers: tuple, inputs: Array) -> int:
+def number_of_groups(layers: tuple, inputs: Array, one_core: bool = False) -> int:
     """The fewest groups whose temporaries stay below 32 MiB each, of at least `fewest_rows` sequences all the same; on a CPU only.
 
     A larger block is taken anew from the operating system on every call, page by page: 8 to 20 % of the time at H = 128 to
@@ -110,17 +112,21 @@ def number_of_groups(layers: tuple, inputs: Array) -> int:
     # Gates, c_{t-1}; h_t, h_{t-1} and the upstream gradient
     columns = features + sum((len(part.gates) + 1) * part.hidden_size + 3 * part.recurrent_size for part in parts)
     kept = timesteps * batch * columns * inputs.dtype.itemsize
-    possible = [groups for groups in range(1, batch // fewest_rows(layers, inputs.dtype) + 1) if batch % groups == 0]
+    rows = fewest_rows(layers, inputs.dtype, one_core)
+    possible = [groups for groups in range(1, batch // rows + 1) if batch % groups == 0]
     return min((groups for groups in possible if kept / groups < 32 * 2**20), default=max(possible, default=1))
 
 
-def fewest_rows(layers: tuple, dtype: Any) -> int:
+def fewest_rows(layers: tuple, dtype: Any, one_core: bool = False) -> int:
     """The fewest sequences that are worth a product of their own at every timestep, on a CPU.
 
-    A matrix that its core's own cache does not hold is read from further away at every timestep, and wants twice the rows.
+    A matrix that its core's own cache does not hold is read from further away at every timestep, and wants twice the rows. One core
+    alone does with half of what two share.
     """
     widest = max(direction.layer.w_h.size for level in layers for direction in directions(level))
-    return 16 if widest * jnp.dtype(dtype).itemsize <= CORE_CACHE else 32
+    if widest * jnp.dtype(dtype).itemsize > CORE_CACHE:
+        return 32
+    return 8 if one_core else 16
 
 
 def _cost_and_gradients(network: Network, loss: str, batch: Batch, with_inputs: bool) -> tuple[Array, CostGradients]:

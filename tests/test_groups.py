@@ -66,8 +66,17 @@ def test_the_number_of_groups_is_the_least_that_leaves_each_below_32_mebibytes(s
     inputs = jax.ShapeDtypeStruct(shape, dtype)
     assert network.number_of_groups((layer,), inputs) == groups
     assert network.number_of_groups((layer, lstm.Reversed(layer)), inputs) >= groups
+    assert network.number_of_groups((layer,), inputs, one_core=True) >= groups
     with mock.patch.object(jax, "default_backend", return_value="gpu"):
         assert network.number_of_groups((layer,), inputs) == 1
+
+
+@pytest.mark.parametrize(("hidden_size", "one_core", "rows"), [(256, False, 16), (256, True, 8), (257, False, 32), (257, True, 32)])
+def test_a_matrix_beyond_the_cores_cache_wants_more_rows(hidden_size, one_core, rows):
+    """4 · 256² numbers of 8 bytes are 2 MiB."""
+    sizes = (3, 4 * hidden_size), (hidden_size, 4 * hidden_size), (4 * hidden_size,)
+    layer = lstm.Layer(*(jax.ShapeDtypeStruct(size, np.float64) for size in sizes))
+    assert network.fewest_rows((layer,), np.float64, one_core) == rows
 
 
 @pytest.mark.parametrize("features", [3, 128, 129])
