@@ -1,4 +1,4 @@
-"""The public functions: check the arguments, choose the precision, run the compiled computation."""
+"""The public functions of layers: check the arguments, choose the precision, run the compiled computation."""
 
 from __future__ import annotations
 

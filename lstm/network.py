@@ -1,6 +1,6 @@
 """The whole network: layers, readout, loss; its cost and the cost's hand-derived gradient.
 
-Functions here take checked arguments; `lstm.api` checks them. Numbers in parentheses are equations
+Functions here take checked arguments; `lstm.gradients` checks them. Numbers in parentheses are equations
 of docs/derivation.md.
 """
 
