@@ -53,7 +53,8 @@ def loss_and_gradients(network: Network, inputs: Array, targets: Array, **option
         lengths: (B,) integers; timesteps past them count for nothing.
         masks: `Masks` per layer; default none.
         remat: True, or the length of a segment: keep one state for each segment of the forward pass, and run the segment
-            again in reverse. Memory for √T timesteps in place of T (True) and a third more arithmetic. Layers forward in time only.
+            again in reverse. Memory for √T timesteps in place of T (True) and a third more arithmetic. Layers forward in time only;
+            nothing is spread.
 
     Returns:
         The cost, a scalar, and a `Network` holding the gradient in place of each parameter.
@@ -99,7 +100,7 @@ def gradient_function(
             given = network, inputs, targets, initial_state, lengths, masks
             if not all(map(_is_read_as_it_is, jax.tree.leaves(given))):
                 _checked(*given, loss=loss, reduction=reduction, remat=remat)  # raises what is wrong with it
-            cost, gradients = _run(program, given, _number_of_parts(given))
+            cost, gradients = _run(program, given, _number_of_parts(given, remat))
         return cost, gradients.network
 
     return loss_and_gradients_of
@@ -113,9 +114,11 @@ def _is_read_as_it_is(leaf: Any) -> bool:
     return known and (leaf.dtype != np.float64 or jax.config.read("jax_enable_x64"))
 
 
-def _number_of_parts(unchecked: tuple) -> int:
-    """1 for what the checks are going to refuse."""
+def _number_of_parts(unchecked: tuple, remat: Any) -> int:
+    """1 for what the checks are going to refuse; and with ``remat``, whose memory the parts' copies of their sequences would take again."""
     network, inputs, *others = unchecked
+    if remat is not False and remat is not None:
+        return 1
     try:
         return cores.number_of_parts(layer_arguments.as_levels(network.layers), inputs, (network.readout, others))
     except (AttributeError, TypeError, ValueError):
@@ -130,7 +133,7 @@ def _gradients(
         unchecked = network, inputs, targets, initial_state, lengths, masks
         given, k = _checked(*unchecked, loss=loss, reduction=reduction, remat=remat)
         program = functools.partial(_part, loss=loss, reduction=reduction, k=k, with_inputs=with_inputs)
-        return _run(program, given, _number_of_parts(given))
+        return _run(program, given, _number_of_parts(given, remat))
 
 
 def _checked(

@@ -25,14 +25,10 @@ def _given(which: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return {name: given.pop(name) for name in ("network", "inputs", "targets")}, given
 
 
-@pytest.mark.parametrize("remat", [False, 2])
 @pytest.mark.parametrize(("which", "parts"), [(everything, 3), (little, 2)])
-def test_parts_of_the_batch_add_up_to_the_whole(which, parts, remat):
+def test_parts_of_the_batch_add_up_to_the_whole(which, parts):
     positional, options = _given(which)
-    if remat and which is everything:  # layers in time only
-        positional, options = _given(little)
-        options |= {"lengths": np.array([5, 1, 0, 4, 2, 3])}
-    call = positional | options | {"remat": remat}
+    call = positional | options
     with _spread(1):
         whole = lstm.loss_and_all_gradients(**call)
     with _spread(parts):
@@ -81,6 +77,18 @@ def test_inside_a_trace_nothing_is_spread():
         each = jax.vmap(lambda x: lstm.loss_and_gradients(constant["network"], x, constant["targets"], reduction="sum"))
         for found in (traced(constant["network"]), nothing_traced(), jax.tree.map(lambda a: a[0], each(constant["inputs"][None]))):
             assert largest_error(found, expected) <= EQUAL
+
+
+@pytest.mark.parametrize("remat", [True, 2])
+def test_with_remat_nothing_is_spread(remat):
+    """A part's copy of its sequences takes memory that grows like T."""
+    positional, options = _given(little)
+    of_each_call = {name: options.pop(name) for name in ("initial_state", "lengths", "masks")}
+    with _spread(2), mock.patch.object(cores, "spread", side_effect=AssertionError("spread")):
+        lstm.loss_and_gradients(**positional, **options, **of_each_call, remat=remat)
+        lstm.gradient_function(**options, remat=remat)(**positional, **of_each_call)
+        with pytest.raises(AssertionError, match="spread"):
+            lstm.gradient_function(**options)(**positional, **of_each_call)
 
 
 def test_what_a_part_raises_reaches_the_caller():
