@@ -75,7 +75,12 @@ def test_inside_a_trace_nothing_is_spread():
         traced = jax.jit(lambda net: lstm.loss_and_gradients(net, constant["inputs"], constant["targets"], reduction="sum"))
         nothing_traced = jax.jit(lambda: lstm.loss_and_gradients(**constant, reduction="sum"))
         each = jax.vmap(lambda x: lstm.loss_and_gradients(constant["network"], x, constant["targets"], reduction="sum"))
-        for found in (traced(constant["network"]), nothing_traced(), jax.tree.map(lambda a: a[0], each(constant["inputs"][None]))):
+        function = lstm.gradient_function(reduction="sum")  # which makes no array of its own, so that no argument at all is traced
+        no_argument_traced = jax.jit(lambda: function(**constant))
+        with mock.patch.object(cores, "spread", side_effect=AssertionError("spread")):
+            in_vmap = jax.tree.map(lambda a: a[0], each(constant["inputs"][None]))
+            results = traced(constant["network"]), nothing_traced(), no_argument_traced(), in_vmap
+        for found in results:
             assert largest_error(found, expected) <= EQUAL
 
 
