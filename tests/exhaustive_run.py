@@ -20,7 +20,10 @@ PROCESSES = 2
 MEMORY = 60_000  # bytes: some dozens of units
 
 
-def problem():
+def problem(*, peepholes=True):
+    """With peepholes, compiled and spread over devices; without, so little work that NumPy does it."""
+    import dataclasses
+
     import jax
 
     import checks
@@ -29,15 +32,18 @@ def problem():
     rng = np.random.default_rng(11)
     with jax.enable_x64(True):
         network = lstm.init_network(3, input_size=3, hidden_size=6)
+    if peepholes:
+        layer = dataclasses.replace(network.layers[0], peepholes=rng.normal(size=(3, 6)))
+        network = dataclasses.replace(network, layers=(layer,))
     return checks.Problem.from_network(network, rng.normal(size=(5, 2, 3)), rng.normal(size=(5, 2, 6)))
 
 
-def estimate(**options):
+def estimate(*, peepholes=True, **options):
     """-> value and error estimate, (2, P)."""
     import checks
     from checks.estimate import flatten
 
-    found = checks.exhaustive(problem(), memory=MEMORY, **options)
+    found = checks.exhaustive(problem(peepholes=peepholes), memory=MEMORY, **options)
     return np.stack([flatten(found.value), flatten(found.error_estimate)])
 
 
@@ -81,7 +87,7 @@ def main():
     saved.SECONDS = 0.0
     progress = (lambda *_: time.sleep(0.1)) if given.slowly else False
     found = estimate(resume=given.resume, progress=progress)
-    np.savez(given.result, found=found, devices=jax.device_count())
+    np.savez(given.result, found=found, plain=estimate(peepholes=False), devices=jax.device_count())
 
 
 if __name__ == "__main__":

@@ -99,11 +99,11 @@ class _Work:
 
     def _costs(self, numbers: list[int], unit: Callable[[int], Unit]) -> Iterable[tuple[int, np.ndarray]]:
         """(K, 1 or B) for each: for a weight that all sequences share, the sum over them."""
-        devices = self.evaluator.mesh.size
+        at_once = self.evaluator.at_once(self.entries)
         begun: collections.deque = collections.deque()
-        for n in range(0, len(numbers) + devices * IN_FLIGHT, devices):
+        for n in range(0, len(numbers) + at_once * IN_FLIGHT, at_once):
             if n < len(numbers):
-                batch = numbers[n : n + devices]
+                batch = numbers[n : n + at_once]
                 begun.append((batch, self.evaluator.start(self.entries, [unit(number) for number in batch])))
             if begun and (len(begun) > IN_FLIGHT or n >= len(numbers)):
                 batch, started = begun.popleft()
@@ -120,6 +120,8 @@ class _Work:
         amounts = (offsets[None, :, None] * self.scale[chosen][:, None]).reshape(-1, self.scale.shape[1])
         chosen = np.repeat(chosen, NOISE_POINTS)
         size = EVALUATIONS * self.each
+        if self.evaluator.is_for_host(self.entries):  # no compiled shape to fill up
+            size = min(size, len(chosen))
         padding = np.minimum(np.arange(-(-len(chosen) // size) * size), len(chosen) - 1).reshape(-1, size)
         first = int(self.entries.first[chosen].min())
         parts = self._costs(list(range(len(padding))), lambda n: Unit(chosen[padding[n]], amounts[padding[n]], first))

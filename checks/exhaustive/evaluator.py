@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from checks.exhaustive import host
 from checks.exhaustive.entries import Entries
 from checks.exhaustive.network import NetworkCost, Unperturbed
 from checks.exhaustive.sweep import Copies, Place, costs, is_one_way
@@ -17,6 +19,9 @@ from lstm.levels import directions
 
 CACHE = 16 * 2**20  # bytes on a CPU: what a timestep touches is then read from its last-level cache
 COPIES = "copies"
+# Multiplications in the products of all copies at one place, of which each takes NumPy as long as a compiled program, within a half,
+# or less: below about a second's worth the time to compile, 0.2 s and more, decides
+FEW = 3e10
 
 
 class Unit(NamedTuple):
@@ -37,9 +42,20 @@ class Evaluator:
         self.mesh = Mesh(np.array(devices), (COPIES,))
         self.layers, self.dtype, self.memory = given.layers, dtype, memory
         self.shape = np.shape(given.inputs)[:2]
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        self.constants = jax.tree.map(lambda leaf: self._placed(np.asarray(leaf), everywhere), (given, run))
+        self.given, self.run = given, run
+        self.on_host = functools.cache(lambda place: host.HostNetwork(given, run, place, dtype))
         self.outputs = 0 if given.readout is None else given.readout.b.shape[0]
+
+    @functools.cached_property
+    def constants(self) -> Any:
+        """The network and its unperturbed run, on every device."""
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda leaf: self._placed(np.asarray(leaf), everywhere), (self.given, self.run))
+
+    @functools.cached_property
+    def threads(self) -> concurrent.futures.ThreadPoolExecutor:
+        """One for each core; they end with the evaluator."""
+        return concurrent.futures.ThreadPoolExecutor(host.cores(), thread_name_prefix="exhaustive")
 
     def chunk(self, entries: Entries, evaluations: int) -> int:
         """How many entries, each with so many copies, one device takes at a time. The same for any number of devices."""
@@ -59,11 +75,29 @@ class Evaluator:
         sources = 2 * timesteps if place.kind == "gates" else 2 * max(z for z, _, _ in sizes) if place.kind == "inputs" else 0
         return self.dtype.itemsize * batch * (numbers + kept + sources + 4)
 
+    def is_for_host(self, entries: Entries) -> bool:
+        """Whatever the number of devices, so that it never changes a result."""
+        if self.mesh.devices.flat[0].platform != "cpu" or not host.is_plain(self.given, entries.place, self.dtype):
+            return False
+        timesteps, batch = self.shape
+        weights = sum(d.layer.w_x.size + d.layer.w_h.size for d in self._above(entries.place))
+        return 4 * len(entries) * timesteps * batch * weights <= FEW
+
     def _above(self, place: Place) -> list[Any]:
         return [direction for level in self.layers[place.level :] for direction in directions(level)]
 
+    def at_once(self, entries: Entries) -> int:
+        """How many units: one for each device, or for each core as far as they fit the memory together."""
+        if not self.is_for_host(entries):
+            return self.mesh.size
+        return max(1, min(host.cores(), int(self.memory // CACHE)))
+
     def start(self, entries: Entries, units: Sequence[Unit]) -> Any:
-        """Begin on one unit for each device; at most as many as there are devices. `finish` takes what this returns."""
+        """Begin on at most `at_once` units. `finish` takes what this returns."""
+        if self.is_for_host(entries):
+            self.on_host(entries.place)  # made once, before the threads ask for it
+            found = self.threads.map(functools.partial(self._on_host, entries), units)
+            return np.concatenate(list(found)), len(units), len(units)
         devices = self.mesh.size
         every = [units[min(n, len(units) - 1)] for n in range(devices)]
         chosen = np.concatenate([unit.chosen for unit in every])
@@ -73,12 +107,15 @@ class Evaluator:
         dtypes = self.dtype, np.int32, np.int32
         spread = NamedSharding(self.mesh, PartitionSpec(COPIES))
         arrays = [self._placed(array.astype(dtype), spread) for array, dtype in zip(numbers, dtypes, strict=True)]
-        return _compiled(self.mesh, entries.place)(*self.constants, Copies(*arrays), self._placed(first, spread)), len(units)
+        return _compiled(self.mesh, entries.place)(*self.constants, Copies(*arrays), self._placed(first, spread)), devices, len(units)
 
     def finish(self, started: Any) -> np.ndarray:
         """Costs (units, K, B) in float64."""
-        found, units = started
-        return np.asarray(found).reshape(self.mesh.size, -1, self.shape[1])[:units].astype(np.float64)
+        found, parts, units = started
+        return np.asarray(found).reshape(parts, -1, self.shape[1])[:units].astype(np.float64)
+
+    def _on_host(self, entries: Entries, unit: Unit) -> np.ndarray:
+        return self.on_host(entries.place).costs(unit.amounts.astype(self.dtype), entries.index[unit.chosen], entries.column[unit.chosen])
 
     def _placed(self, array: np.ndarray, sharding: NamedSharding) -> Any:
         """On this process's devices, its part; every process holds the whole array."""
