@@ -51,7 +51,8 @@ def exhaustive(
         entries: indices into the flat parameters (`Cost.flat`); default all. The others' value and error estimate are NaN.
         sample: that many entries, drawn with ``seed`` without replacement; see `checks.Guarantee` for what they tell.
         devices: JAX devices to spread the copies over; default all that JAX knows of, of every process. The result does
-            not depend on how many there are.
+            not depend on how many there are. On CPUs, little work on layers without extensions is done in NumPy
+            instead, by this process's cores.
         resume: a file that keeps what is finished; a run that was killed, started again, goes on from there.
         progress: True for a line on stderr, once the run has taken two seconds; or a function of (finished, all) copies.
 
