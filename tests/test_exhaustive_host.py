@@ -126,7 +126,7 @@ def test_the_number_of_cores_changes_no_bit(cores, rng, monkeypatch):
     np.testing.assert_array_equal(flatten(usual.error_estimate), flatten(other.error_estimate))
 
 
-@pytest.mark.parametrize("memory", [200_000, 10**6, 40 * 2**20])
+@pytest.mark.parametrize("memory", [300_000, 10**6, 40 * 2**20])
 def test_stays_within_the_memory_it_is_given(memory, monkeypatch):
     """By Python's own account of what NumPy allocates while costs are computed, on one core and more."""
     problem = draw(Case(9, 4, 3, 20, None), 1).problem("network")
@@ -145,6 +145,29 @@ def test_stays_within_the_memory_it_is_given(memory, monkeypatch):
     monkeypatch.setattr(evaluator.Evaluator, "start", traced)
     checks.exhaustive(problem, memory=memory)
     assert memory / 10 < max(peaks) <= memory  # and the bound is used
+
+
+@pytest.mark.parametrize(
+    ("size", "memory"),
+    [((1, 64, 8, 128), 10**6), ((2000, 1, 1, 1), 10**8)],
+    ids=["weights once for each sequence would not fit", "long"],
+)
+def test_what_numpy_is_no_good_at_is_compiled(size, memory):
+    timesteps, batch, features, hidden = size
+    problem = draw(Case(timesteps, batch, features, hidden, None), 1).problem("network")
+    given = network.network_cost(problem)
+    with problem.scope():
+        run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, memory, evaluator.jax.devices()[:1])
+        (entries,) = all_entries(problem)
+        assert not run.is_for_host(entries.only(np.arange(problem.size) < 3))
+
+
+def test_inputs_that_overflow_give_a_status_and_no_warning(rng):
+    problem = draw(Case(T, B, D, H, None), 1).problem("network")
+    layer = problem.parameters.layers[0]
+    huge = lstm.Network((dataclasses.replace(layer, w_x=1e200 * layer.w_x),), None)
+    inputs, targets = 1e200 * rng.normal(size=(T, B, D)), rng.normal(size=(T, B, H))
+    assert checks.exhaustive(checks.Problem.from_network(huge, inputs, targets)).status is checks.Status.NON_FINITE
 
 
 def given_for(layers, **changes):

@@ -22,6 +22,7 @@ COPIES = "copies"
 # Multiplications in the products of all copies at one place, of which each takes NumPy as long as a compiled program, within a half,
 # or less: below about a second's worth the time to compile, 0.2 s and more, decides
 FEW = 3e10
+LONG = 500  # timesteps, each of which costs Python some 50 µs in NumPy, however little there is to do
 
 
 class Unit(NamedTuple):
@@ -80,8 +81,12 @@ class Evaluator:
         if self.mesh.devices.flat[0].platform != "cpu" or not host.is_plain(self.given, entries.place, self.dtype):
             return False
         timesteps, batch = self.shape
-        weights = sum(d.layer.w_x.size + d.layer.w_h.size for d in self._above(entries.place))
-        return 4 * len(entries) * timesteps * batch * weights <= FEW
+        above = self._above(entries.place)
+        weights = sum(d.layer.w_x.size + d.layer.w_h.size for d in above)
+        # Each unit has the lowest layer's weights once for each sequence
+        beside = batch * (above[0].layer.w_h.size + above[0].layer.b.size) * self.dtype.itemsize
+        copies = max(4 * len(entries), 64)  # the noise's too
+        return timesteps <= LONG and beside <= min(self.memory, CACHE) / 4 and copies * timesteps * batch * weights <= FEW
 
     def _above(self, place: Place) -> list[Any]:
         return [direction for level in self.layers[place.level :] for direction in directions(level)]

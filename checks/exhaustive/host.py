@@ -74,7 +74,8 @@ class HostNetwork:
         fan_ins = [0] + [d.layer.w_x.shape[0] for d in each[1:]]  # the lowest one's inputs are no copy's own
         self.levels = [_Level(d.layer, *others, dtype) for d, others in zip(each, zip(states, finals, fan_ins, strict=True), strict=True)]
         inputs, lowest = np.asarray(run.inputs[place.level], dtype), each[0].layer
-        z_x = inputs @ np.asarray(lowest.w_x, dtype) + np.asarray(lowest.b, dtype)
+        with np.errstate(all="ignore"):  # what overflows is said by the status
+            z_x = inputs @ np.asarray(lowest.w_x, dtype) + np.asarray(lowest.b, dtype)
         self.z_x = z_x[..., self.levels[0].rows] * self.levels[0].sign  # (T, B, 4H)
         self.sources = np.concatenate([inputs, np.ones_like(inputs[..., :1])], axis=-1)  # and the bias's 1
         self.order = range(len(inputs))[:: -1 if each[0].reversed else 1]
@@ -88,7 +89,7 @@ class HostNetwork:
         most = max(length, int(CACHE // (4 * hidden * self.batch * self.dtype.itemsize)))
         ends = np.linspace(0, len(amount), 1 + math.ceil(len(amount) / most)).astype(int)
         pieces = [slice(*pair) for pair in itertools.pairwise(ends)]
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # as in compiled code; exp may well overflow
+        with np.errstate(all="ignore"):  # as in compiled code; exp may well overflow
             return np.concatenate([_Blocks(self, amount[piece], index[piece], column[piece], length).costs() for piece in pieces])
 
 
