@@ -13,7 +13,7 @@ import checks
 import lstm
 from checks.estimate import flatten
 from checks.exhaustive import evaluator, host, network
-from checks.exhaustive.entries import all_entries
+from checks.exhaustive.entries import Unit, all_entries
 from checks.exhaustive.sweep import Place
 from checks.network_problem import from_upstream
 
@@ -55,9 +55,10 @@ def costs(problem, monkeypatch, few, amounts):
     with problem.scope():
         run = evaluator.Evaluator(given, network.unperturbed(given), problem.dtype, 10**7, evaluator.jax.devices()[:1])
         for entries in (each for each in all_entries(problem) if each.place.kind == "gates"):
-            assert run.is_for_host(entries) == (few > 0)
-            unit = evaluator.Unit(np.arange(len(entries)), amounts[: len(entries)], 0)
-            found.append(run.finish(run.start(entries, [unit]))[0])
+            engine = run.engine(entries, len(entries))
+            assert isinstance(engine, host.Engine) == (few > 0)
+            unit = Unit(np.arange(len(entries)), amounts[: len(entries)], 0)
+            found.append(engine.finish(engine.start(entries, [unit]))[0])
     return found
 
 
@@ -84,11 +85,6 @@ def agrees(problem):
     estimate = checks.exhaustive(problem)
     gradient, value, error = (flatten(tree) for tree in (problem.gradients(problem.parameters), estimate.value, estimate.error_estimate))
     return bool((np.abs(gradient - value) <= error).all())
-
-
-def no_recurrence(self, t):
-    self.from_h = self.from_h[:0]
-    self.h_seen = self.h_seen[:, :0]
 
 
 def no_bias(self, *arguments):
@@ -132,17 +128,16 @@ def test_stays_within_the_memory_it_is_given(memory, monkeypatch):
     problem = draw(Case(9, 4, 3, 20, None), 1).problem("network")
     monkeypatch.setattr(host, "cores", lambda: 2)
     checks.exhaustive(problem, memory=memory)  # what JAX and NumPy keep for good
-    peaks, start = [], evaluator.Evaluator.start
+    peaks, start = [], host.Engine.start
 
     def traced(self, *arguments):
-        self.on_host(arguments[0].place)  # the network itself is no copy
         tracemalloc.start()
         found = start(self, *arguments)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         return found
 
-    monkeypatch.setattr(evaluator.Evaluator, "start", traced)
+    monkeypatch.setattr(host.Engine, "start", traced)
     checks.exhaustive(problem, memory=memory)
     assert memory / 10 < max(peaks) <= memory  # and the bound is used
 
@@ -159,7 +154,7 @@ def test_what_numpy_is_no_good_at_is_compiled(size, memory):
     with problem.scope():
         run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, memory, evaluator.jax.devices()[:1])
         (entries,) = all_entries(problem)
-        assert not run.is_for_host(entries.only(np.arange(problem.size) < 3))
+        assert not isinstance(run.engine(entries, 64), host.Engine)
 
 
 def test_inputs_that_overflow_give_a_status_and_no_warning(rng):
@@ -172,10 +167,9 @@ def test_inputs_that_overflow_give_a_status_and_no_warning(rng):
 
 def given_for(layers, **changes):
     """The arrays of a problem of these levels."""
-    rng = np.random.default_rng(1)
     problem = draw(Case(T, B, D, H, None), 1).problem("network")
     given = network.network_cost(problem)
-    return dataclasses.replace(given, layers=layers or given.layers, **changes), rng
+    return dataclasses.replace(given, layers=layers or given.layers, **changes)
 
 
 def changed(**changes):
@@ -199,11 +193,11 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_it_does_not_know_is_compiled(other):
-    assert host.is_plain(given_for(None)[0], GATES, np.dtype(float))
+    assert host.is_plain(given_for(None), GATES, np.dtype(float))
     changes = dict(OTHERS[other])
-    assert not host.is_plain(given_for(changes.pop("layers", None), **changes)[0], GATES, np.dtype(float))
+    assert not host.is_plain(given_for(changes.pop("layers", None), **changes), GATES, np.dtype(float))
 
 
 @pytest.mark.parametrize("kind", ["peepholes", "projection", "inputs", "state", "readout"])
 def test_other_places_are_compiled(kind):
-    assert not host.is_plain(given_for(None)[0], GATES._replace(kind=kind), np.dtype(float))
+    assert not host.is_plain(given_for(None), GATES._replace(kind=kind), np.dtype(float))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from checks.exhaustive.entries import Entries
-from checks.exhaustive.evaluator import Evaluator, Unit
+from checks.exhaustive.entries import Entries, Unit
+from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.saved import Saved
 from checks.perturbation import noise_of_values, noise_offsets
 from checks.problem import Cost
@@ -62,6 +62,7 @@ class _Work:
         self.evaluator, self.entries, self.step = evaluator, entries, step
         self.each = evaluator.chunk(entries, EVALUATIONS)
         self.units = -(-len(entries) // self.each)
+        self.engine = evaluator.engine(entries, max(EVALUATIONS * len(entries), NOISE_ENTRIES * NOISE_POINTS))
         w = problem.flat[entries.flat]  # (E, 1 or B)
         self.scale = np.maximum(1, np.abs(w))
         moves = [(s * self.scale).astype(w.dtype) for s in (step, 2 * step)]
@@ -99,15 +100,15 @@ class _Work:
 
     def _costs(self, numbers: list[int], unit: Callable[[int], Unit]) -> Iterable[tuple[int, np.ndarray]]:
         """(K, 1 or B) for each: for a weight that all sequences share, the sum over them."""
-        at_once = self.evaluator.at_once(self.entries)
+        at_once = self.engine.at_once
         begun: collections.deque = collections.deque()
         for n in range(0, len(numbers) + at_once * IN_FLIGHT, at_once):
             if n < len(numbers):
                 batch = numbers[n : n + at_once]
-                begun.append((batch, self.evaluator.start(self.entries, [unit(number) for number in batch])))
+                begun.append((batch, self.engine.start(self.entries, [unit(number) for number in batch])))
             if begun and (len(begun) > IN_FLIGHT or n >= len(numbers)):
                 batch, started = begun.popleft()
-                for number, costs in zip(batch, self.evaluator.finish(started), strict=True):
+                for number, costs in zip(batch, self.engine.finish(started), strict=True):
                     yield number, costs.sum(axis=1, keepdims=True) if self.scale.shape[1] == 1 else costs
 
     def _noise(self) -> float:
@@ -120,7 +121,7 @@ class _Work:
         amounts = (offsets[None, :, None] * self.scale[chosen][:, None]).reshape(-1, self.scale.shape[1])
         chosen = np.repeat(chosen, NOISE_POINTS)
         size = EVALUATIONS * self.each
-        if self.evaluator.is_for_host(self.entries):  # no compiled shape to fill up
+        if not self.engine.has_fixed_shape:
             size = min(size, len(chosen))
         padding = np.minimum(np.arange(-(-len(chosen) // size) * size), len(chosen) - 1).reshape(-1, size)
         first = int(self.entries.first[chosen].min())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,17 @@ class Entries:
 
     def __len__(self) -> int:
         return len(self.flat)
+
+
+class Unit(NamedTuple):
+    """What a device or core does at a time: copies of entries number ``chosen`` (K,), moved by ``amounts`` (K, 1 or B).
+
+    They start from the timestep ``first``, and only costs of units that start from the same one can be compared.
+    """
+
+    chosen: np.ndarray
+    amounts: np.ndarray
+    first: int
 
 
 def all_entries(problem: Cost) -> list[Entries]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from checks.exhaustive import host
-from checks.exhaustive.entries import Entries
+from checks.exhaustive.entries import Entries, Unit
 from checks.exhaustive.network import NetworkCost, Unperturbed
 from checks.exhaustive.sweep import Copies, Place, costs, is_one_way
 from lstm.levels import directions
@@ -25,26 +24,16 @@ FEW = 3e10
 LONG = 500  # timesteps, each of which costs Python some 50 µs in NumPy, however little there is to do
 
 
-class Unit(NamedTuple):
-    """What a device does at a time: copies of ``entries`` number ``chosen`` (K,), moved by ``amounts`` (K, 1 or B).
-
-    They start from the timestep ``first``, and only costs of units that start from the same one can be compared.
-    """
-
-    chosen: np.ndarray
-    amounts: np.ndarray
-    first: int
-
-
 class Evaluator:
-    """Runs copies of one network on every device of a mesh, the same number on each."""
+    """Runs copies of one network on every device of a mesh, the same number on each. Knows which `host.Engine` runs instead."""
+
+    has_fixed_shape = True  # units of any other size would be compiled anew
 
     def __init__(self, given: NetworkCost, run: Unperturbed, dtype: np.dtype, memory: int, devices: Sequence[Any]):
         self.mesh = Mesh(np.array(devices), (COPIES,))
         self.layers, self.dtype, self.memory = given.layers, dtype, memory
         self.shape = np.shape(given.inputs)[:2]
         self.given, self.run = given, run
-        self.on_host = functools.cache(lambda place: host.HostNetwork(given, run, place, dtype))
         self.outputs = 0 if given.readout is None else given.readout.b.shape[0]
 
     @functools.cached_property
@@ -52,11 +41,6 @@ class Evaluator:
         """The network and its unperturbed run, on every device."""
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         return jax.tree.map(lambda leaf: self._placed(np.asarray(leaf), everywhere), (self.given, self.run))
-
-    @functools.cached_property
-    def threads(self) -> concurrent.futures.ThreadPoolExecutor:
-        """One for each core; they end with the evaluator."""
-        return concurrent.futures.ThreadPoolExecutor(host.cores(), thread_name_prefix="exhaustive")
 
     def chunk(self, entries: Entries, evaluations: int) -> int:
         """How many entries, each with so many copies, one device takes at a time. The same for any number of devices."""
@@ -76,33 +60,32 @@ class Evaluator:
         sources = 2 * timesteps if place.kind == "gates" else 2 * max(z for z, _, _ in sizes) if place.kind == "inputs" else 0
         return self.dtype.itemsize * batch * (numbers + kept + sources + 4)
 
-    def is_for_host(self, entries: Entries) -> bool:
-        """Whatever the number of devices, so that it never changes a result."""
-        if self.mesh.devices.flat[0].platform != "cpu" or not host.is_plain(self.given, entries.place, self.dtype):
+    def engine(self, entries: Entries, copies: int) -> Evaluator | host.Engine:
+        """What runs so many copies at this place: NumPy where compiling would take longer, whatever the number of devices."""
+        is_for_host = self._is_for_host(entries.place, copies)
+        # As many units on cores at a time as fit the memory together
+        most = max(1, int(self.memory // CACHE))
+        return host.Engine(host.HostNetwork(self.given, self.run, entries.place, self.dtype), most) if is_for_host else self
+
+    def _is_for_host(self, place: Place, copies: int) -> bool:
+        if self.mesh.devices.flat[0].platform != "cpu" or not host.is_plain(self.given, place, self.dtype):
             return False
         timesteps, batch = self.shape
-        above = self._above(entries.place)
+        above = self._above(place)
         weights = sum(d.layer.w_x.size + d.layer.w_h.size for d in above)
         # Each unit has the lowest layer's weights once for each sequence
         beside = batch * (above[0].layer.w_h.size + above[0].layer.b.size) * self.dtype.itemsize
-        copies = max(4 * len(entries), 64)  # the noise's too
         return timesteps <= LONG and beside <= min(self.memory, CACHE) / 4 and copies * timesteps * batch * weights <= FEW
 
     def _above(self, place: Place) -> list[Any]:
         return [direction for level in self.layers[place.level :] for direction in directions(level)]
 
-    def at_once(self, entries: Entries) -> int:
-        """How many units: one for each device, or for each core as far as they fit the memory together."""
-        if not self.is_for_host(entries):
-            return self.mesh.size
-        return max(1, min(host.cores(), int(self.memory // CACHE)))
+    @property
+    def at_once(self) -> int:
+        return self.mesh.size
 
     def start(self, entries: Entries, units: Sequence[Unit]) -> Any:
-        """Begin on at most `at_once` units. `finish` takes what this returns."""
-        if self.is_for_host(entries):
-            self.on_host(entries.place)  # made once, before the threads ask for it
-            found = self.threads.map(functools.partial(self._on_host, entries), units)
-            return np.concatenate(list(found)), len(units), len(units)
+        """Begin on one unit for each device; at most `at_once`. `finish` takes what this returns."""
         devices = self.mesh.size
         every = [units[min(n, len(units) - 1)] for n in range(devices)]
         chosen = np.concatenate([unit.chosen for unit in every])
@@ -112,15 +95,12 @@ class Evaluator:
         dtypes = self.dtype, np.int32, np.int32
         spread = NamedSharding(self.mesh, PartitionSpec(COPIES))
         arrays = [self._placed(array.astype(dtype), spread) for array, dtype in zip(numbers, dtypes, strict=True)]
-        return _compiled(self.mesh, entries.place)(*self.constants, Copies(*arrays), self._placed(first, spread)), devices, len(units)
+        return _compiled(self.mesh, entries.place)(*self.constants, Copies(*arrays), self._placed(first, spread)), len(units)
 
     def finish(self, started: Any) -> np.ndarray:
         """Costs (units, K, B) in float64."""
-        found, parts, units = started
-        return np.asarray(found).reshape(parts, -1, self.shape[1])[:units].astype(np.float64)
-
-    def _on_host(self, entries: Entries, unit: Unit) -> np.ndarray:
-        return self.on_host(entries.place).costs(unit.amounts.astype(self.dtype), entries.index[unit.chosen], entries.column[unit.chosen])
+        found, units = started
+        return np.asarray(found).reshape(self.mesh.size, -1, self.shape[1])[:units].astype(np.float64)
 
     def _placed(self, array: np.ndarray, sharding: NamedSharding) -> Any:
         """On this process's devices, its part; every process holds the whole array."""

@@ -7,15 +7,18 @@ the forward pass once more, for layers without extensions only; `checks.exhausti
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 import lstm
+from checks.exhaustive.entries import Entries, Unit
 from checks.exhaustive.network import NetworkCost, Unperturbed
 from checks.exhaustive.sweep import Place
 from lstm.levels import directions
@@ -27,7 +30,7 @@ CACHE = 4 * 2**20  # bytes of pre-activations at a time
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Those that this process may use. As `lstm`'s own, which is no public name."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -68,7 +71,7 @@ class HostNetwork:
     """A network in which the weights at one place are perturbed."""
 
     def __init__(self, given: NetworkCost, run: Unperturbed, place: Place, dtype: np.dtype):
-        self.given, self.dtype, self.batch = given, np.dtype(dtype), np.shape(given.inputs)[1]
+        self.dtype, self.batch = np.dtype(dtype), np.shape(given.inputs)[1]
         each = [directions(level)[0] for level in given.layers[place.level :]]
         states, finals = ([one[0] for one in whole[place.level :]] for whole in (given.initial_state, given.d_final_state))
         fan_ins = [0] + [d.layer.w_x.shape[0] for d in each[1:]]  # the lowest one's inputs are no copy's own
@@ -91,6 +94,29 @@ class HostNetwork:
         pieces = [slice(*pair) for pair in itertools.pairwise(ends)]
         with np.errstate(all="ignore"):  # as in compiled code; exp may well overflow
             return np.concatenate([_Blocks(self, amount[piece], index[piece], column[piece], length).costs() for piece in pieces])
+
+
+class Engine:
+    """Runs copies of one network on the cores of this machine, a unit on each, as `checks.exhaustive.evaluator.Evaluator` on devices."""
+
+    has_fixed_shape = False
+
+    def __init__(self, network: HostNetwork, most: int):
+        """``most``: units at a time, however many cores there are."""
+        self.network, self.at_once = network, min(cores(), most)
+        self.threads = concurrent.futures.ThreadPoolExecutor(self.at_once, thread_name_prefix="exhaustive")  # they end with this object
+
+    def start(self, entries: Entries, units: Sequence[Unit]) -> list[np.ndarray]:
+        """Costs of at most `at_once` units. `finish` takes what this returns."""
+
+        def run(unit: Unit) -> np.ndarray:
+            return self.network.costs(unit.amounts.astype(self.network.dtype), entries.index[unit.chosen], entries.column[unit.chosen])
+
+        return list(self.threads.map(run, units))
+
+    def finish(self, started: list[np.ndarray]) -> np.ndarray:
+        """(units, K, B) in float64."""
+        return np.stack(started).astype(np.float64)
 
 
 class _Blocks:
