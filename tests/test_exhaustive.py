@@ -14,8 +14,8 @@ import checks
 import lstm
 from checks.estimate import flatten
 from checks.exhaustive import evaluator, network, sweep, timestep
-from checks.exhaustive.differences import EVALUATIONS
 from checks.exhaustive.entries import all_entries
+from checks.exhaustive.work import PAIR
 from checks.network_problem import from_upstream
 
 pytestmark = pytest.mark.long
@@ -181,8 +181,8 @@ def test_stays_within_the_memory_it_is_given():
     with problem.scope():
         run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, memory, jax.local_devices()[:1])
         (entries,) = all_entries(problem)
-        each = run.chunk(entries, EVALUATIONS)
-        count = EVALUATIONS * each
+        each = run.chunk(entries, PAIR)
+        count = PAIR * each
         numbers = jax.ShapeDtypeStruct((count,), "int32")
         copies = sweep.Copies(jax.ShapeDtypeStruct((count, 1), float), numbers, numbers)
         first = jax.ShapeDtypeStruct((1,), "int32")

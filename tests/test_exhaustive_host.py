@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import tracemalloc
 
@@ -93,9 +94,19 @@ def no_bias(self, *arguments):
 
 
 right = host.HostNetwork.__init__
-move, activate, add = (getattr(host._Blocks, name) for name in ("_move", "_activate", "_add"))
+sources, first, activate, add = (getattr(host._Blocks, name) for name in ("_sources", "_first", "_activate", "_add"))
+
+
+def unmoved_at_first(self, t):
+    amount, self.amount = self.amount, 0 * self.amount
+    h = first(self, t)
+    self.amount = amount
+    return h
+
+
 FAULTS = {
-    "another source": (host._Blocks, "_move", lambda self, t: move(self, max(t - 1, 0))),
+    "another source": (host._Blocks, "_sources", lambda self, t, h: sources(self, max(t - 1, 0), h)),
+    "moved from the second timestep on": (host._Blocks, "_first", unmoved_at_first),
     "a cell that forgets": (host._Blocks, "_activate", lambda self, number: (self.c[number].fill(0), activate(self, number))[1]),
     "another timestep's target": (host._Blocks, "_add", lambda self, h, t: add(self, h, 0)),
     "no bias": (host.HostNetwork, "__init__", no_bias),
@@ -132,10 +143,11 @@ def test_stays_within_the_memory_it_is_given(memory, monkeypatch):
 
     def traced(self, *arguments):
         tracemalloc.start()
-        found = start(self, *arguments)
+        started = start(self, *arguments)
+        concurrent.futures.wait(started)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        return found
+        return started
 
     monkeypatch.setattr(host.Engine, "start", traced)
     checks.exhaustive(problem, memory=memory)

@@ -22,11 +22,12 @@ from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.network import NetworkCost, network_cost, only_inputs, unperturbed
 from checks.exhaustive.saved import Saved, digest
 from checks.exhaustive.sweep import RECURRENT
-from checks.perturbation import DEFAULT_MEMORY, default_step, extrapolate, positive_step
+from checks.perturbation import DEFAULT_MEMORY, default_step, positive_step
 from checks.problem import Cost
 from checks.progress import Progress
 from lstm import BadInput
 
+UNITS = "C at plus and minus one step, or two"  # what a kept file's units hold
 FROM_THE_START = (*RECURRENT, "state")
 
 
@@ -46,7 +47,8 @@ def exhaustive(
 
     Args:
         problem: made by `checks.Problem.from_network` or `checks.network_problem.from_upstream`.
-        step: relative to max(1, |w|) of each weight; default ε^(1/3) of the problem's dtype. Twice it is used as well.
+        step: relative to max(1, |w|) of each weight; default ε^(1/3) of the problem's dtype. Twice it is used as well for
+            the entries of an array in which truncation is not seen to be small beside rounding.
         memory: bytes, on each device, that the copies of a chunk may take.
         entries: indices into the flat parameters (`Cost.flat`); default all. The others' value and error estimate are NaN.
         sample: that many entries, drawn with ``seed`` without replacement; see `checks.Guarantee` for what they tell.
@@ -57,8 +59,9 @@ def exhaustive(
         progress: True for a line on stderr, once the run has taken two seconds; or a function of (finished, all) copies.
 
     Returns:
-        An `Estimate` with an error estimate for each entry. Cell steps: 4 for each timestep that an entry
-        reaches, none for a readout's, and 64 T for each kind of entry to measure the cost's own rounding.
+        An `Estimate` with an error estimate for each entry. Cell steps, but for a readout, which runs no cell: for each timestep that
+        an entry reaches 2, or 4 with a second step; 65 T for each kind of entry to measure the cost's own rounding; and 2 T for
+        each entry in which truncation is measured, at most half of them.
     """
     given = network_cost(problem)
     step = default_step(problem.dtype) if step is None else step
@@ -69,15 +72,14 @@ def exhaustive(
         run = unperturbed(given) if _is_run_needed(given, chosen) else only_inputs(given)
         devices = jax.devices() if devices is None else devices
         evaluator = Evaluator(given, run, problem.dtype, memory, devices)
-        about = (problem.parameters, given, wanted, step, memory, np.array(devices[0].platform))
+        about = (problem.parameters, given, wanted, step, memory, np.array([devices[0].platform, UNITS]))
         saved = Saved(resume, "" if resume is None else digest(about))
         found = differences(problem, evaluator, chosen, step, saved, _reporter(progress))
-    value, error = extrapolate(found.at_step, found.at_double, found.noise)
     status = Status.STEP_VANISHED if found.vanished else Status.COMPUTED
-    if status is Status.COMPUTED and not np.isfinite(value[wanted]).all():
+    if status is Status.COMPUTED and not np.isfinite(found.value[wanted]).all():
         status = Status.NON_FINITE
-    value = value.astype(problem.dtype)
-    return Estimate("exhaustive", problem.unflatten(value), problem.unflatten(error), found.cell_steps, 1, status)
+    value = found.value.astype(problem.dtype)
+    return Estimate("exhaustive", problem.unflatten(value), problem.unflatten(found.error), found.cell_steps, 1, status)
 
 
 def _reporter(progress: Any) -> Callable[[int, int], None]:

@@ -17,6 +17,7 @@ from checks.exhaustive.sweep import Copies, Place, costs, is_one_way
 from lstm.levels import directions
 
 CACHE = 16 * 2**20  # bytes on a CPU: what a timestep touches is then read from its last-level cache
+TOGETHER = 4  # chunks on a CPU come in so many, so that 2 or 4 cores end together
 COPIES = "copies"
 # Multiplications in the products of all copies at one place, of which each takes NumPy as long as a compiled program, within a half,
 # or less: below about a second's worth the time to compile, 0.2 s and more, decides
@@ -44,9 +45,12 @@ class Evaluator:
 
     def chunk(self, entries: Entries, evaluations: int) -> int:
         """How many entries, each with so many copies, one device takes at a time. The same for any number of devices."""
-        limit = min(self.memory, CACHE) if self.mesh.devices.flat[0].platform == "cpu" else self.memory
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        limit = min(self.memory, CACHE) if on_cpu else self.memory
         most = max(1, int(limit // (evaluations * self.bytes_per_copy(entries.place))))
         chunks = -(-len(entries) // most)
+        if on_cpu and chunks > 1:
+            chunks = -(-chunks // TOGETHER) * TOGETHER
         return -(-len(entries) // chunks)
 
     def bytes_per_copy(self, place: Place) -> int:

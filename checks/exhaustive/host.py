@@ -7,11 +7,11 @@ the forward pass once more, for layers without extensions only; `checks.exhausti
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -26,6 +26,8 @@ from lstm.levels import directions
 COPIES = 256  # in a block, at most: of fewer, NumPy's loops are short
 # Multiplications in a product, at most: of larger ones NumPy's BLAS would give each core a part, and two that call it wait for one another
 LARGEST_PRODUCT = 1e6
+LINE = 64  # bytes that a processor fetches, or computes with, at a time
+EVERY = slice(None)
 CACHE = 4 * 2**20  # bytes of pre-activations at a time
 
 
@@ -88,7 +90,8 @@ class HostNetwork:
     def costs(self, amount: np.ndarray, index: np.ndarray, column: np.ndarray) -> np.ndarray:
         """(K, 1) amounts, (K,) sources and columns as in `checks.exhaustive.sweep.Copies` -> (K, B)."""
         hidden = max(level.hidden for level in self.levels)
-        length = int(np.clip(LARGEST_PRODUCT // max(level.weights.size for level in self.levels), 8, COPIES))
+        in_line = LINE // self.dtype.itemsize
+        length = int(np.clip(LARGEST_PRODUCT // max(level.weights.size for level in self.levels), in_line, COPIES)) // in_line * in_line
         most = max(length, int(CACHE // (4 * hidden * self.batch * self.dtype.itemsize)))
         ends = np.linspace(0, len(amount), 1 + math.ceil(len(amount) / most)).astype(int)
         pieces = [slice(*pair) for pair in itertools.pairwise(ends)]
@@ -104,19 +107,19 @@ class Engine:
     def __init__(self, network: HostNetwork, most: int):
         """``most``: units at a time, however many cores there are."""
         self.network, self.at_once = network, min(cores(), most)
-        self.threads = concurrent.futures.ThreadPoolExecutor(self.at_once, thread_name_prefix="exhaustive")  # they end with this object
+        self.threads = ThreadPoolExecutor(self.at_once, thread_name_prefix="exhaustive")  # they end with this object
 
-    def start(self, entries: Entries, units: Sequence[Unit]) -> list[np.ndarray]:
-        """Costs of at most `at_once` units. `finish` takes what this returns."""
+    def start(self, entries: Entries, units: Sequence[Unit]) -> list[Future]:
+        """Begin on at most `at_once` units, once there is a thread for them. `finish` takes what this returns."""
 
         def run(unit: Unit) -> np.ndarray:
             return self.network.costs(unit.amounts.astype(self.network.dtype), entries.index[unit.chosen], entries.column[unit.chosen])
 
-        return list(self.threads.map(run, units))
+        return [self.threads.submit(run, unit) for unit in units]
 
-    def finish(self, started: list[np.ndarray]) -> np.ndarray:
+    def finish(self, started: list[Future]) -> np.ndarray:
         """(units, K, B) in float64."""
-        return np.stack(started).astype(np.float64)
+        return np.stack([each.result() for each in started]).astype(np.float64)
 
 
 class _Blocks:
@@ -125,43 +128,55 @@ class _Blocks:
     def __init__(self, network: HostNetwork, amount: np.ndarray, index: np.ndarray, column: np.ndarray, length: int):
         self.network, self.copies = network, len(amount)
         blocks = -(-self.copies // length)
-        self.shape = blocks, network.batch, -(-self.copies // blocks)
+        in_line = LINE // network.dtype.itemsize
+        self.shape = blocks, network.batch, -(-self.copies // (blocks * in_line)) * in_line
         self.a, self.z, self.c = zip(*(self._memory(level) for level in network.levels), strict=True)
         self.total = np.zeros(self.shape, network.dtype)
-        self.off = None if network.targets is None else np.empty((*self.shape[:2], network.targets.shape[2], self.shape[2]), network.dtype)
+        self.off = None if network.targets is None else self._empty(network.targets.shape[2])
         self._place(amount, index, column)
 
     def _memory(self, level: _Level) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        blocks, batch, length = self.shape
-        a, z, c = (
-            np.empty((blocks, batch, size, length), self.network.dtype) for size in (level.weights.shape[1], 4 * level.hidden, level.hidden)
-        )
+        a, z, c = (self._empty(size) for size in (level.weights.shape[1], 4 * level.hidden, level.hidden))
         a[:, :, level.fan_in : -1], a[:, :, -1], c[:] = level.state.h[:, :, None], 1, level.state.c[:, :, None]
         return a, z, c
+
+    def _empty(self, features: int) -> np.ndarray:
+        """(N, B, features, L), every row of which begins a cache line: a tenth faster."""
+        blocks, batch, length = self.shape
+        size = blocks * batch * features * length * self.network.dtype.itemsize
+        memory = np.empty(size + LINE, np.uint8)
+        begin = -memory.ctypes.data % LINE
+        return memory[begin : begin + size].view(self.network.dtype).reshape(blocks, batch, features, length)
 
     def _place(self, amount: np.ndarray, index: np.ndarray, column: np.ndarray) -> None:
         """Where each copy's z is moved, and by what times what; the last block's places without a copy are not."""
         level, features = self.network.levels[0], self.network.sources.shape[-1] - 1
-        row = np.argsort(level.rows)[column]
-        block, inside = np.divmod(np.arange(self.copies), self.shape[2])
-        lane = (block * self.shape[1] + np.arange(self.shape[1])[:, None]), inside  # of each sequence (B, K)
-        self.moved = (lane[0] * 4 * level.hidden + row) * self.shape[2] + lane[1]
-        self.amount = (amount * level.sign[row][:, None]).T  # (1 or B, K)
+        self.row = np.argsort(level.rows)[column]
+        self.moved = self._where(4 * level.hidden, self.row)
+        self.amount = (amount * level.sign[self.row][:, None]).T  # (1 or B, K)
         self.from_h = np.flatnonzero(index > features)
         self.from_x = np.flatnonzero(index <= features)
         self.feature = index[self.from_x]
-        unit = (index - features - 1)[self.from_h]
-        self.h_seen = (lane[0][:, self.from_h] * (level.hidden + 1) + unit) * self.shape[2] + lane[1][self.from_h]
+        self.unit = (index - features - 1)[self.from_h]
+        self.h_seen = self._where(level.hidden + 1, self.unit, self.from_h)
+
+    def _where(self, features: int, feature: np.ndarray, copies: np.ndarray | slice = EVERY) -> np.ndarray:
+        """(B, K): where each copy's feature is in memory, in each sequence, of an array of so many features."""
+        block, inside = np.divmod(np.arange(self.copies)[copies], self.shape[2])
+        return ((block * self.shape[1] + np.arange(self.shape[1])[:, None]) * features + feature) * self.shape[2] + inside
 
     def costs(self) -> np.ndarray:
         """(copies, B)."""
         levels = self.network.levels
         lowest = np.repeat(levels[0].weights[None], self.shape[1], axis=0)  # (B, 4H, H + 1)
-        for t in self.network.order:
-            lowest[:, :, -1] = self.network.z_x[t]
-            np.matmul(lowest, self.a[0], out=self.z[0])
-            self._move(t)
-            h = self._activate(0)
+        for step, t in enumerate(self.network.order):
+            if step == 0:
+                h = self._first(t)
+            else:
+                lowest[:, :, -1] = self.network.z_x[t]
+                np.matmul(lowest, self.a[0], out=self.z[0])
+                self.z[0].reshape(-1)[self.moved] += self.amount * self._sources(t, self.a[0].reshape(-1)[self.h_seen])
+                h = self._activate(0)
             for number in range(1, len(levels)):
                 self.a[number][:, :, : levels[number].fan_in] = h
                 np.matmul(levels[number].weights, self.a[number], out=self.z[number])
@@ -174,26 +189,32 @@ class _Blocks:
                     self.total += np.einsum("nbhl,bh->nbl", end, d)
         return np.moveaxis(self.total, 1, 2).reshape(-1, self.shape[1])[: self.copies]
 
-    def _move(self, t: int) -> None:
+    def _sources(self, t: int, h: np.ndarray) -> np.ndarray:
+        """(B, K), of which ``h`` holds those that are outputs of the layer itself."""
         source = np.empty(self.moved.shape, self.network.dtype)
         source[:, self.from_x] = self.network.sources[t][:, self.feature]
-        source[:, self.from_h] = self.a[0].reshape(-1)[self.h_seen]
-        self.z[0].reshape(-1)[self.moved] += self.amount * source
+        source[:, self.from_h] = h
+        return source
+
+    def _first(self, t: int) -> np.ndarray:
+        """The lowest layer's first timestep, before which all copies are alike: after it, each differs in one unit."""
+        level, a, c = self.network.levels[0], self.a[0], self.c[0]
+        hidden, state = level.hidden, level.state
+        z = state.h @ level.weights[:, :-1].T + self.network.z_x[t]  # (B, 4H)
+        gate, unit = np.divmod(self.row, hidden)
+        own = z.reshape(-1, 4, hidden)[:, :, unit]  # (B, 4, K)
+        own[:, gate, np.arange(self.copies)] += self.amount * self._sources(t, state.h[:, self.unit])
+        h_all, c_all = _new_cell(z[..., None], state.c[..., None])
+        h_own, c_own = _new_cell(own, state.c[:, None, unit])
+        a[:, :, :-1], c[:] = h_all, c_all
+        a.reshape(-1)[self._where(hidden + 1, unit)] = h_own[:, 0]
+        c.reshape(-1)[self._where(hidden, unit)] = c_own[:, 0]
+        return a[:, :, :-1]
 
     def _activate(self, number: int) -> np.ndarray:
         """z -> the new c, and the new h where the next product finds it."""
-        level, z, c = self.network.levels[number], self.z[number], self.c[number]
-        gates = z[:, :, : 3 * level.hidden]
-        np.exp(gates, out=gates)
-        gates += 1  # 1 + exp(-z) = 1 / σ(z)
-        i, f, o, g = (z[:, :, n * level.hidden : (n + 1) * level.hidden] for n in range(4))
-        np.tanh(g, out=g)
-        c /= f
-        g /= i
-        c += g
-        h = self.a[number][:, :, level.fan_in : -1]
-        np.tanh(c, out=h)
-        h /= o
+        h = self.a[number][:, :, self.network.levels[number].fan_in : -1]
+        _cell(self.z[number], self.c[number], h)
         return h
 
     def _add(self, h: np.ndarray, t: int) -> None:
@@ -206,6 +227,28 @@ class _Blocks:
         y = h if network.readout is None else np.matmul(network.readout.w.T, h) + network.readout.b[:, None]
         off = np.subtract(y, network.targets[t][:, :, None], out=self.off)
         self.total += np.einsum("nbkl,nbkl->nbl", off, off) * network.loss_weights[t][:, None]
+
+
+def _cell(z: np.ndarray, c: np.ndarray, h: np.ndarray) -> None:
+    """z (…, 4H, L), overwritten, and c (…, H, L) -> the new c and h, in their place."""
+    hidden = c.shape[-2]
+    gates = z[..., : 3 * hidden, :]
+    np.exp(gates, out=gates)
+    gates += 1  # 1 + exp(-z) = 1 / σ(z)
+    i, f, o, g = (z[..., n * hidden : (n + 1) * hidden, :] for n in range(4))
+    np.tanh(g, out=g)
+    c /= f
+    g /= i
+    c += g
+    np.tanh(c, out=h)
+    h /= o
+
+
+def _new_cell(z: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-> the new h and c, beside the old."""
+    new_c, h = c.copy(), np.empty_like(c)
+    _cell(z, new_c, h)
+    return h, new_c
 
 
 def _arrays(tree: Any, dtype: np.dtype) -> Any:

@@ -89,7 +89,7 @@ def parts(parameters: Any, origin: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
 
 def only_inputs(given: NetworkCost) -> Unperturbed:
     """All that is needed where a single layer's weights are perturbed: nothing is run."""
-    return Unperturbed(inputs=[jnp.asarray(given.inputs)], outputs=[[None]], before=[[None]])
+    return Unperturbed(inputs=[np.asarray(given.inputs)], outputs=[[None]], before=[[None]])
 
 
 @jax.jit

@@ -1,0 +1,127 @@
+"""Where one step size is enough for every entry, and that the error claimed then holds; and where it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from network_cases import Case, draw
+
+import checks
+import lstm
+from checks.estimate import flatten
+from checks.exhaustive import evaluator, truncation, work
+from checks.exhaustive.entries import all_entries
+from checks.network_problem import from_upstream
+
+T, B, D, H = 6, 3, 5, 12
+
+
+@pytest.fixture(autouse=True)
+def passes(monkeypatch):
+    """Over each place, as they are made: 1 or 2 steps."""
+    made, run = [], work.Work.run
+
+    def counted(self, numbers, steps):
+        made.append(steps)
+        return run(self, numbers, steps)
+
+    monkeypatch.setattr(work.Work, "run", counted)
+    return made
+
+
+def single(seed, inputs=1.0, dtype=np.float64):
+    """``inputs``: their scale, feature by feature."""
+    problem = draw(Case(T, B, D, H, None), seed, dtype).problem("network")
+    origin = problem.origin
+    return checks.Problem.from_network(problem.parameters, (origin["inputs"] * inputs).astype(dtype), origin["targets"])
+
+
+def over_claim(problem, **options):
+    """The largest error over what is claimed, of all entries; the gradient is right to rounding."""
+    estimate = checks.exhaustive(problem, **options)
+    exact = flatten(checks.autodiff(problem.astype(np.float64)).value)
+    return (np.abs(flatten(estimate.value) - exact) / flatten(estimate.error_estimate)).max()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("few", [np.inf, 0], ids=["numpy", "compiled"])
+def test_one_step_where_rounding_is_more_than_truncation(few, dtype, passes, monkeypatch):
+    monkeypatch.setattr(evaluator, "FEW", few)
+    for seed in (1, 2, 3):
+        assert over_claim(single(seed, dtype=dtype)) <= 1
+    assert passes == [1, 1, 1]
+
+
+@pytest.mark.parametrize("options", [{"step": 1e-3}, {}], ids=["a large step", "one large input"])
+def test_two_where_it_is_not(options, passes):
+    problem = single(4, 1.0 if options else np.array([1, 1, 300, 1, 1]))
+    assert over_claim(problem, **options) <= 1
+    assert passes == [1, 2]
+
+
+def test_one_step_claims_no_more_than_two_would(passes, monkeypatch):
+    """Up to the factor that it may: rounding of two is 1.35 times that of one, and truncation no more than rounding."""
+    problem = single(5)
+    one = flatten(checks.exhaustive(problem).error_estimate)
+    monkeypatch.setattr(work.Work, "error_of_one_step", lambda *_: None)
+    two = flatten(checks.exhaustive(problem).error_estimate)
+    assert passes == [1, 1, 2]
+    assert (one <= 2 / 1.35 * two).all()
+
+
+def odd():
+    """At zero weights the cost is odd in the candidate's: no second derivative, and a third. And nothing rounds."""
+    rng = np.random.default_rng(6)
+    shapes = (D, 4 * H), (H, 4 * H), (4 * H,)
+    layer = lstm.Layer(*(np.zeros(shape) for shape in shapes))
+    return from_upstream((layer,), rng.normal(size=(T, B, D)), rng.normal(size=(T, B, H)))
+
+
+def test_the_candidate_of_a_network_of_zeros(passes):
+    assert over_claim_of_zeros() <= 1
+    assert passes == [1, 2] * 3  # of weights, states and inputs
+
+
+def over_claim_of_zeros():
+    problem = odd()
+    estimate, gradient = checks.exhaustive(problem), flatten(problem.gradients(problem.parameters))
+    off, claim = np.abs(flatten(estimate.value) - gradient), flatten(estimate.error_estimate)
+    return (off[off > 0] / claim[off > 0]).max(initial=0)
+
+
+def least(entries, second):
+    return np.argsort(np.abs(second).max(axis=1))[: len(entries) // 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "error"),
+    [
+        ("representatives", least, lambda: over_claim(single(4, np.array([1, 1, 300, 1, 1])))),
+        ("at_one_step", lambda near, far: 0 * near, lambda: over_claim(single(4, 10.0))),
+        ("FAR", 0.1, lambda: over_claim(single(4, 10.0))),
+    ],
+    ids=["where second differences are least", "none", "nearer, not farther"],
+)
+def test_measured_wrongly_it_breaks_the_claim(name, fault, error, monkeypatch):
+    assert error() <= 1
+    monkeypatch.setattr(truncation, name, fault)
+    assert error() > 1
+
+
+def test_measured_in_every_row_and_column_and_where_second_differences_are_largest(rng):
+    (entries,) = all_entries(single(8))
+    second = rng.normal(size=(len(entries), 1))
+    chosen = truncation.representatives(entries, second)
+    assert len(chosen) < truncation.LARGEST + len(set(entries.index)) + len(set(entries.column))
+    size = np.abs(second[:, 0])
+    assert set(np.argsort(size)[-truncation.LARGEST :]) <= set(chosen)
+    for of in (entries.index, entries.column):
+        for one in set(of):
+            (inside,) = np.nonzero(of == one)
+            assert inside[np.argmax(size[inside])] in chosen
+
+
+def test_few_entries_are_moved_by_two_steps(passes):
+    """Measuring truncation in most of them would take as long."""
+    assert checks.exhaustive(single(7), sample=50).status is checks.Status.COMPUTED
+    assert passes == [1, 2]
