@@ -1,7 +1,7 @@
 """``python -m benchmarks exhaustive``: every weight's gradient by differences, by four programs, compilation included.
 
-    ours            checks.exhaustive: 4 evaluations for each weight, extrapolated, with an error estimate
-    vmap            checks.full_sequence: the same, each with its own copy of the weights
+    ours            checks.exhaustive: 2 evaluations for each weight, 4 where truncation matters; with an error estimate
+    vmap            checks.full_sequence: 4 evaluations for each, with its own copy of the weights; extrapolated, with an error estimate
     numpy           a loop over the weights in NumPy: 2 evaluations for each, as a first check is written
     torch gradcheck torch.autograd.gradcheck: 2 evaluations for each
 

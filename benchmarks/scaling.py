@@ -1,7 +1,7 @@
 """``python -m benchmarks scaling``: how the exhaustive check's time grows with T, with H (P grows with it), and with P.
 
-The forward pass's own arithmetic says what to expect: 4 P forward passes of T B (D + H) 4H multiplications and 5H activations. The
-exponent b of time ~ size^b is fitted over the larger half of each range, where dispatch no longer counts; compiled before.
+The forward pass's own arithmetic says what to expect: 2 P forward passes, and a few more, of T B (D + H) 4H multiplications and 5H
+activations. The exponent b of time ~ size^b is fitted over the larger half of each range, where dispatch no longer counts; compiled before.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure(size: Size, repetitions: int) -> dict[str, Any]:
         start = time.perf_counter()
         checks.exhaustive(problem)
         seconds.append(time.perf_counter() - start)
-    flop = 4 * problem.size * size.T * size.B * 2 * size.H * 4 * size.H
+    flop = estimate.cell_steps * size.B * 2 * size.H * 4 * size.H
     return {**size._asdict(), "P": problem.size, "seconds": min(seconds), "flop": flop, "gflops": 1e-9 * flop / min(seconds)}
 
 

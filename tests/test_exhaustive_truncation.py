@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 from network_cases import Case, draw
@@ -9,9 +10,10 @@ from network_cases import Case, draw
 import checks
 import lstm
 from checks.estimate import flatten
-from checks.exhaustive import evaluator, truncation, work
+from checks.exhaustive import evaluator, network, truncation, work
 from checks.exhaustive.entries import all_entries
 from checks.network_problem import from_upstream
+from checks.perturbation import default_step
 
 T, B, D, H = 6, 3, 5, 12
 
@@ -67,6 +69,39 @@ def test_one_step_claims_no_more_than_two_would(passes, monkeypatch):
     two = flatten(checks.exhaustive(problem).error_estimate)
     assert passes == [1, 1, 2]
     assert (one <= 2 / 1.35 * two).all()
+
+
+def spread(rng):
+    """A network whose inputs and units are of different scales."""
+    timesteps, batch, features, hidden = (int(n) for n in rng.integers((2, 1, 2, 6), (10, 4, 6, 14)))
+
+    def scales(*shape):
+        return np.exp(rng.normal(size=shape) * rng.choice([0, 0.5, 1]))
+
+    shapes = (features, 4 * hidden), (hidden, 4 * hidden), (4 * hidden,)
+    w_x, w_h, b = (rng.normal(size=shape) / np.sqrt(shape[0]) for shape in shapes)
+    layer = lstm.Layer(w_x * scales(4 * hidden), w_h * scales(hidden, 1) * scales(4 * hidden), b)
+    inputs, targets = (rng.normal(size=(timesteps, batch, size)) for size in (features, hidden))
+    return checks.Problem.from_network(lstm.Network((layer,), None), inputs * scales(features), targets)
+
+
+@pytest.mark.long
+def test_the_margin_is_more_than_random_networks_need():
+    """`MARGIN` is 10; here the largest truncation of all entries is asked to be below 3 times the largest of those measured."""
+    for seed in range(60):
+        problem = spread(np.random.default_rng(seed))
+        given, (entries,) = network.network_cost(problem), all_entries(problem)
+        with problem.scope():
+            run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, 10**7, jax.devices()[:1])
+            each = work.Work(problem, run, entries, default_step(problem.dtype))
+            near, far = (
+                work.Pairs(each.moves(steps).width, np.concatenate([costs for _, costs in each.run(range(each.units), steps)]))
+                for steps in (1, truncation.FAR)
+            )
+            chosen = truncation.representatives(entries, near.costs.sum(axis=1) - 2 * each._at_rest.cost)
+        removed = each.scale * truncation.at_one_step(near.slope(), far.slope())
+        assert removed.max() <= 3 * removed[chosen].max()
+        assert len(chosen) < len(entries)
 
 
 def odd():
