@@ -160,3 +160,14 @@ def test_few_entries_are_moved_by_two_steps(passes):
     """Measuring truncation in most of them would take as long."""
     assert checks.exhaustive(single(7), sample=50).status is checks.Status.COMPUTED
     assert passes == [1, 2]
+
+
+@pytest.mark.parametrize("inputs", [1.0, 100.0], ids=["one step", "two"])
+def test_progress_ends_once_and_never_before(inputs, passes):
+    seen = []
+    checks.exhaustive(single(9, inputs), memory=200_000, progress=lambda finished, total: seen.append((finished, total)))
+    size = 2 * len(passes) * single(9).size
+    assert len(seen) > 4
+    assert seen[-1] == (size, size)
+    assert [finished for finished, _ in seen] == sorted({finished for finished, _ in seen})
+    assert all(finished < total for finished, total in seen[:-1])

@@ -35,7 +35,10 @@ class Found:
 def differences(
     problem: Cost, evaluator: Evaluator, all_entries: list[Entries], step: float, saved: Saved, progress: Callable[[int, int], None]
 ) -> Found:
-    """Every place's work, unit by unit. ``progress`` is told how many copies of how many have been run, as far as is known."""
+    """Every place's work, unit by unit.
+
+    ``progress`` is told how many copies of how many have been run; a second pass over a place counts once it is known to be needed.
+    """
     places = [Work(problem, evaluator, entries, step) for entries in all_entries]
     found = Found(np.full(problem.size, np.nan), np.full(problem.size, np.nan))
     ledger = _Ledger(saved, progress, places)
@@ -44,6 +47,7 @@ def differences(
         value, error = near.slope(), work.error_of_one_step(near)
         if error is None:
             value, error = extrapolate(value, ledger.pairs(work, 2).slope(), work.noise_of_slope())
+        ledger.tell()
         asked = work.entries.flat >= 0
         flat = work.entries.flat[asked]
         found.value[flat], found.error[flat] = value[asked], error[asked]
@@ -60,18 +64,23 @@ class _Ledger:
         self.saved, self.progress = saved, progress
         ends = np.cumsum([PASSES * work.units for work in places]).tolist()
         self.begins = dict(zip(places, [0, *ends], strict=False))
-        self.finished, self.total = 0, sum(PAIR * len(work.entries) for work in places)
-        saved.expect(ends[-1] if ends else 0)
+        saved.expect(ends[-1])
+        self.twice = {work for work in places if saved.has(self.begins[work] + work.units)}
+        self.finished, self.total = 0, sum(PAIR * len(work.entries) for work in [*places, *self.twice])
+
+    def tell(self) -> None:
+        self.progress(self.finished, self.total)
 
     def pairs(self, work: Work, steps: int) -> Pairs:
         """All entries of a place, moved by one or by two steps."""
         begin = self.begins[work] + (steps - 1) * work.units
-        if steps > 1:
+        if steps > 1 and work not in self.twice:
             self.total += PAIR * len(work.entries)
         missing = [n for n in range(work.units) if not self.saved.has(begin + n)]
         self.finished += PAIR * len(work.entries) - sum(PAIR * work.length(n) for n in missing)
         for n, costs in work.run(missing, steps):
             self.saved.put(begin + n, costs)
             self.finished += PAIR * work.length(n)
-            self.progress(self.finished, self.total)
+            if n < work.units - 1:  # else all may be done, or a second pass come
+                self.tell()
         return Pairs(work.moves(steps).width, np.concatenate([self.saved.get(begin + n) for n in range(work.units)]))
