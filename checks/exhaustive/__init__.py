@@ -60,8 +60,8 @@ def exhaustive(
 
     Returns:
         An `Estimate` with an error estimate for each entry. Cell steps, but for a readout, which runs no cell: for each timestep that
-        an entry reaches 2, or 4 with a second step; 65 T for each kind of entry to measure the cost's own rounding; and 2 T for
-        each entry in which truncation is measured, at most half of them.
+        an entry reaches 2, or 4 with a second step; up to 65 T for each kind of entry to measure the cost's own rounding; and 2 T
+        for each entry in which truncation is measured, at most half of them.
     """
     given = network_cost(problem)
     step = default_step(problem.dtype) if step is None else step

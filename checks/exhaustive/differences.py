@@ -16,7 +16,6 @@ from checks.exhaustive.entries import Entries
 from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.saved import Saved
 from checks.exhaustive.work import PAIR, Pairs, Work
-from checks.perturbation import extrapolate
 from checks.problem import Cost
 
 PASSES = 2  # over all entries, at most: by a step, and by two
@@ -46,7 +45,7 @@ def differences(
         near = ledger.pairs(work, 1)
         value, error = near.slope(), work.error_of_one_step(near)
         if error is None:
-            value, error = extrapolate(value, ledger.pairs(work, 2).slope(), work.noise_of_slope())
+            value, error = work.extrapolated(near, ledger.pairs(work, 2))
         ledger.tell()
         asked = work.entries.flat >= 0
         flat = work.entries.flat[asked]

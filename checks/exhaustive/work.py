@@ -12,7 +12,7 @@ import numpy as np
 from checks.exhaustive import truncation
 from checks.exhaustive.entries import Entries, Unit
 from checks.exhaustive.evaluator import Evaluator
-from checks.perturbation import DEVIATIONS, noise_of_values, noise_offsets
+from checks.perturbation import DEVIATIONS, extrapolate, noise_of_values, noise_offsets
 from checks.problem import Cost
 
 PAIR = 2  # copies of an entry: moved up, and down
@@ -65,9 +65,10 @@ class Work:
         return min(self.each, len(self.entries) - number * self.each)
 
     def moves(self, steps: int) -> Moves:
-        move = (steps * self.step * self.scale).astype(self.w.dtype)
-        up, down = self.w + move, self.w - move
-        return Moves(np.stack([up - self.w, down - self.w], axis=1), up - down)
+        with np.errstate(over="ignore", invalid="ignore"):  # the status says so
+            move = (steps * self.step * self.scale).astype(self.w.dtype)
+            up, down = self.w + move, self.w - move
+            return Moves(np.stack([up - self.w, down - self.w], axis=1), up - down)
 
     def run(self, numbers: Sequence[int], steps: int) -> Iterable[tuple[int, np.ndarray]]:
         """Those units of a pass over all entries -> for each (entries, 2, 1 or B): C₊ and C₋."""
@@ -85,21 +86,37 @@ class Work:
 
     def error_of_one_step(self, near: Pairs) -> np.ndarray | None:
         """(E, 1 or B): of the slopes; None where truncation may be more than rounding, and only a second step can tell."""
-        if np.ptp(self.entries.first) > 0:  # costs that leave out different timesteps have no second difference
+        if not self._is_comparable:
             return None
-        chosen = truncation.representatives(self.entries, near.costs.sum(axis=1) - 2 * self._at_rest.cost)
-        if len(chosen) > len(self.entries) / 2:  # a second step for all is less work
+        chosen = truncation.representatives(self.entries, near.costs[:, 0] - near.costs[:, 1], self._second(near))
+        if len(chosen) > len(self.entries) / 2:  # a second step for all takes hardly longer
             return None
-        moves = self.moves(truncation.FAR)
+        moves, moved = self.moves(truncation.FAR), self.step * self.scale
         far = Pairs(moves.width[chosen], self._extra(np.repeat(chosen, PAIR), moves.amounts[chosen]).reshape(len(chosen), PAIR, -1))
-        moved = self.step * self.scale
-        removed = truncation.MARGIN * (moved[chosen] * truncation.at_one_step(near.slope()[chosen], far.slope())).max()
+        removed = truncation.bound(near.slope()[chosen], far.slope(), moved[chosen])
         rounding = DEVIATIONS * self._at_rest.noise / np.sqrt(2)
         return (removed + rounding) / moved if removed <= rounding else None
 
-    def noise_of_slope(self) -> np.ndarray:
-        """(E, 1 or B): the standard deviation of a difference over one step."""
-        return self._at_rest.noise / (np.sqrt(2) * self.step * self.scale)
+    def extrapolated(self, near: Pairs, double: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Value and error, (E, 1 or B), from one step and two.
+
+        The series of an entry that is far from converging over two steps is not seen in slopes that happen to be near one another. But
+        second differences over two steps are then not four times those over one, and an error as large is claimed for C₊ - C₋.
+        """
+        value, error = extrapolate(near.slope(), double.slope(), self._at_rest.noise / (np.sqrt(2) * self.step * self.scale))
+        if self._is_comparable:
+            error = error + np.abs(self._second(double) - 4 * self._second(near)) / (2 * self.step * self.scale)
+        return value, error
+
+    @property
+    def _is_comparable(self) -> bool:
+        """Do all costs leave out the same timesteps, as the unperturbed one does?"""
+        return bool(np.ptp(self.entries.first) == 0)
+
+    def _second(self, pairs: Pairs) -> np.ndarray:
+        """(E, 1 or B): C₊ + C₋ - 2 C."""
+        with np.errstate(invalid="ignore"):
+            return pairs.costs.sum(axis=1) - 2 * self._at_rest.cost
 
     @functools.cached_property
     def _at_rest(self) -> _AtRest:
@@ -122,7 +139,7 @@ class Work:
             size = min(size, -(-len(chosen) // max(1, len(chosen) // WORTHWHILE)))
         padding = np.minimum(np.arange(-(-len(chosen) // size) * size), len(chosen) - 1).reshape(-1, size)
         first = int(self.entries.first[chosen].min())
-        self.cell_steps += int(self._timesteps[chosen].sum())
+        self.cell_steps += len(chosen) * int(self._timesteps[chosen].max())
         parts = self._costs(range(len(padding)), lambda n: Unit(chosen[padding[n]], amounts[padding[n]], first))
         return np.concatenate([each for _, each in parts])[: len(chosen)]
 
