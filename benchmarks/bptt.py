@@ -76,7 +76,7 @@ def table(full: dict[str, Any]) -> str:
     ]
     peers = list(full["results"][0]["ratios"])
     for dtype, means in full["geometric_mean_ratio"].items():
-        columns = "".join(f"{peer:>11s}{'x':>5s}" for peer in peers)
+        columns = "".join(f"{peer:>10s}{'x':>6s}" for peer in peers)
         lines += ["", f"{dtype + ' T,B,D,H':<15s}{'hand':>8s}{columns}{'matmul':>8s}"]
         lines += [_row(one) for one in full["results"] if one["dtype"] == dtype]
         lines.append(f"{'geometric mean':<23s}" + "".join(f"{_ratio(means[peer]):>16s}" for peer in peers))
@@ -87,7 +87,7 @@ def table(full: dict[str, Any]) -> str:
 
 def _row(one: dict[str, Any]) -> str:
     size = f"{one['T']},{one['B']},{one['D']},{one['H']}"
-    peers = "".join(f"{1e3 * one['seconds'][peer]:11.3f}{_ratio(ratio):>5s}" for peer, ratio in one["ratios"].items())
+    peers = "".join(f"{1e3 * one['seconds'][peer]:10.3f}{_ratio(ratio):>6s}" for peer, ratio in one["ratios"].items())
     return f"{size:<15s}{1e3 * one['seconds']['hand']:8.3f}{peers}{one['fraction_of_ceiling']:8.0%}"
 
 
@@ -105,6 +105,8 @@ def _torch_version(measured: list[dict[str, Any]]) -> str | None:
 
 def main(arguments: Sequence[str]) -> int:
     parser = options.common_parser("bptt", __doc__ or "")
+    options.add_dtype(parser)
+    parser.add_argument("--seconds", type=options.seconds, default=5.0, help="how long to time each size (default %(default)s)")
     parser.add_argument("--sizes", type=options.size, nargs="+", default=SIZES, metavar="T,B,D,H")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out even where it is installed")
     given = parser.parse_args(arguments)

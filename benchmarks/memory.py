@@ -69,6 +69,7 @@ def measure(size: Size, dtype: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     parser = options.common_parser("memory", __doc__ or "")
+    options.add_dtype(parser)
     parser.add_argument("--size", type=options.size, default=SIZE, metavar="T,B,D,H")
     given = parser.parse_args(arguments)
     results = [measure(given.size, dtype) for dtype in options.dtypes(given.dtype)]

@@ -70,10 +70,12 @@ def dtypes(choice: str) -> tuple[str, ...]:
 
 def common_parser(name: str, description: str) -> OneLineParser:
     parser = OneLineParser(prog=f"benchmarks {name}", description=description)
-    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="both")
-    parser.add_argument("--seconds", type=seconds, default=5.0, help="how long to time each size (default %(default)s)")
     parser.add_argument("--json", type=json_path, metavar="PATH", help="also write every figure as JSON; - for stdout")
     return parser
+
+
+def add_dtype(parser: OneLineParser) -> None:
+    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="both")
 
 
 def publish(report: dict[str, Any], table: str, path: str | None) -> None:

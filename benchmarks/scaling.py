@@ -41,16 +41,19 @@ def measure(size: Size, repetitions: int) -> dict[str, Any]:
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """The slope of log value over log size, least squares over the larger half."""
-    half = len(sizes) // 2
+    """The slope of log value over log size, least squares over the larger half, of which there are at least two."""
+    half = min(len(sizes) // 2, len(sizes) - 2)
     return float(np.polyfit(np.log(sizes[half:]), np.log(values[half:]), 1)[0])
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = options.common_parser("scaling", (__doc__ or "").split("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--most", type=int, default=max(max(each) for each in RANGES.values()), help="of T and of H (default %(default)s)")
+    parser.add_argument("--repetitions", type=options.positive, default=3)
+    largest = min(max(each) for each in RANGES.values())
+    parser.add_argument("--most", type=options.positive, default=largest, help="of T and of H, at least 32 (default %(default)s)")
     given = parser.parse_args(arguments)
+    if given.most < 32:
+        parser.error(f"argument --most: expected at least 32, so that there are two sizes to fit a line through; got {given.most}")
     results, fitted = [], {}
     for name, values in RANGES.items():
         rows = [measure(BASE._replace(**{name: value}), given.repetitions) for value in values if value <= given.most]

@@ -183,6 +183,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"lstm-check {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        kept = getattr(arguments, "resume", None)
+        print(f"lstm-check {arguments.command}: interrupted" + (f"; {kept} keeps what is finished" if kept else ""), file=sys.stderr)
+        return 130  # as shells have it
     except MemoryError as error:
         print(f"lstm-check {arguments.command}: expected a problem that fits into memory; {error}", file=sys.stderr)
         return 2

@@ -87,10 +87,14 @@ def in_chunks(of_indices: Callable[[np.ndarray], Any], size: int, chunk: int) ->
     return np.concatenate([np.asarray(of_indices(index)) for index in indices])[:size]
 
 
-def chunk_size(size: int, per_copy: int, memory: int) -> int:
-    """How many copies, of ``per_copy`` bytes each, fit the memory; chunks of equal size, so that few indices are repeated."""
+def positive_memory(memory: Any) -> None:
     if isinstance(memory, bool) or not isinstance(memory, (int, float, np.number)) or not memory > 0:
         raise BadInput(f"memory: expected a positive number of bytes; got {described(memory)}")
+
+
+def chunk_size(size: int, per_copy: int, memory: int) -> int:
+    """How many copies, of ``per_copy`` bytes each, fit the memory; chunks of equal size, so that few indices are repeated."""
+    positive_memory(memory)
     largest = int(np.clip(memory // max(per_copy, 1), 1, size))
     return math.ceil(size / math.ceil(size / largest))
 

@@ -213,3 +213,14 @@ def exit_code(arguments: list[str]) -> int:
         return cli.main(arguments)
     except SystemExit as left:
         return left.code
+
+
+def test_interrupted_is_one_line(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("checks.cli._check_paths", interrupt)
+    assert cli.main(["verify", "mine.npz", "--layout", "torch", "--exhaustive", "--resume", "kept.npz"]) == 130
+    assert capsys.readouterr().err == "lstm-check verify: interrupted; kept.npz keeps what is finished\n"
+    assert cli.main(["demo"]) == 130
+    assert capsys.readouterr().err == "lstm-check demo: interrupted\n"

@@ -230,6 +230,11 @@ class TestSample:
         assert 0 < guarantee.visible < 1e-6
         assert "drawn at random" in str(guarantee)
 
+    def test_of_every_entry(self, rng):
+        problem = single(rng)
+        says = str(checks.sample_guarantee(checks.exhaustive(problem)))
+        assert says.startswith(f"Of a gradient that agrees in all {problem.size:,} entries, none is wrong by more than ")
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -238,6 +243,12 @@ class TestSample:
         ({"sample": 0}, "sample: expected an integer from 1 to P = "),
         ({"entries": np.array([-1])}, "entries: expected (N,) integers from 0 to P - 1 = "),
         ({"step": -1.0}, "step: expected a positive number; got -1.0"),
+        ({"memory": "1GB"}, "memory: expected a positive number of bytes; got '1GB'"),
+        ({"memory": 0}, "memory: expected a positive number of bytes; got 0"),
+        ({"devices": []}, "devices: expected a list of JAX devices, as jax.devices() gives; got list"),
+        ({"devices": "cpu"}, "devices: expected a list of JAX devices, as jax.devices() gives; got 'cpu'"),
+        ({"resume": 5}, "resume: expected a path; got 5"),
+        ({"sample": 3, "seed": -1}, "seed: expected an integer of at least 0; got -1"),
     ],
 )
 def test_bad_options_are_named(options, message, rng):

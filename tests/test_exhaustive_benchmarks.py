@@ -93,3 +93,11 @@ def test_plots_need_a_page(tmp_path, capsys):
         command.main(["plots", "--docs", str(tmp_path)])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("benchmarks plots: --docs: expected a folder that holds performance.md; got ")
+
+
+def test_one_size_is_no_exponent(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["scaling", "--most", "16"])
+    says = "argument --most: expected at least 32, so that there are two sizes to fit a line through; got 16"
+    assert capsys.readouterr().err.strip().endswith(says)
+    assert scaling.exponent([1, 2, 4], [9.0, 2.0**1.5, 4.0**1.5]) == pytest.approx(1.5)

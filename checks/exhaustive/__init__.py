@@ -22,7 +22,7 @@ from checks.exhaustive.evaluator import Evaluator
 from checks.exhaustive.network import NetworkCost, network_cost, only_inputs, unperturbed
 from checks.exhaustive.saved import Saved, digest
 from checks.exhaustive.sweep import RECURRENT
-from checks.perturbation import DEFAULT_MEMORY, default_step, positive_step
+from checks.perturbation import DEFAULT_MEMORY, default_step, positive_memory, positive_step
 from checks.problem import Cost
 from checks.progress import Progress
 from lstm import BadInput
@@ -66,11 +66,14 @@ def exhaustive(
     given = network_cost(problem)
     step = default_step(problem.dtype) if step is None else step
     positive_step(step)
+    positive_memory(memory)
+    if resume is not None and not isinstance(resume, (str, os.PathLike)):
+        raise BadInput(f"resume: expected a path; got {described(resume)}")
+    devices = _devices(devices)
     wanted = _wanted(problem, entries, sample, seed)
     with problem.scope():
         chosen = [each for each in (every.only(wanted) for every in all_entries(problem)) if len(each)]
         run = unperturbed(given) if _is_run_needed(given, chosen) else only_inputs(given)
-        devices = jax.devices() if devices is None else devices
         evaluator = Evaluator(given, run, problem.dtype, memory, devices)
         about = (problem.parameters, given, wanted, step, memory, np.array([devices[0].platform, UNITS]))
         saved = Saved(resume, "" if resume is None else digest(about))
@@ -94,6 +97,13 @@ def _is_run_needed(given: NetworkCost, chosen: list[Entries]) -> bool:
     return not single or any(each.place.kind not in FROM_THE_START for each in chosen)
 
 
+def _devices(given: Any) -> list[jax.Device]:
+    devices = jax.devices() if given is None else list(given) if isinstance(given, (list, tuple, np.ndarray)) else []
+    if not devices or not all(isinstance(device, jax.Device) for device in devices):
+        raise BadInput(f"devices: expected a list of JAX devices, as jax.devices() gives; got {described(given)}")
+    return devices
+
+
 def _wanted(problem: Cost, entries: Any, sample: int | None, seed: int) -> np.ndarray:
     """(P,) booleans."""
     wanted = np.zeros(problem.size, bool)
@@ -102,6 +112,8 @@ def _wanted(problem: Cost, entries: Any, sample: int | None, seed: int) -> np.nd
     if sample is not None:
         if isinstance(sample, bool) or not isinstance(sample, (int, np.integer)) or not 1 <= sample <= problem.size:
             raise BadInput(f"sample: expected an integer from 1 to P = {problem.size}; got {described(sample)}")
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise BadInput(f"seed: expected an integer of at least 0; got {described(seed)}")
         entries = np.random.default_rng(seed).choice(problem.size, sample, replace=False)
     if entries is None:
         return ~wanted

@@ -62,7 +62,8 @@ class Evaluator:
         numbers = sum(2 * (r + h) for _, r, h in sizes) + max(3 * z + 2 * r + 3 * h for z, r, h in sizes) + 3 * self.outputs
         kept = 0 if is_one_way(self.layers, place) else 2 * timesteps * sum(r for _, r, _ in sizes)
         sources = 2 * timesteps if place.kind == "gates" else 2 * max(z for z, _, _ in sizes) if place.kind == "inputs" else 0
-        return self.dtype.itemsize * batch * (numbers + kept + sources + 4)
+        indices = 8 * 8  # of 64 bits: where in memory each copy is moved, and by which source
+        return batch * (self.dtype.itemsize * (numbers + kept + sources + 4) + indices)
 
     def engine(self, entries: Entries, copies: int) -> Evaluator | host.Engine:
         """What runs so many copies at this place: NumPy where compiling would take longer, whatever the number of devices."""

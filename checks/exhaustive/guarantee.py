@@ -53,7 +53,7 @@ class Guarantee:
     def __str__(self) -> str:
         wrong = self.excluded()
         if self.sampled == self.of:
-            return f"All {self.of:,} entries were compared: none is wrong by more than {self.visible:.1e}."
+            return f"Of a gradient that agrees in all {self.of:,} entries, none is wrong by more than {self.visible:.1e}."
         return (
             f"Had {wrong:,} of the {self.of:,} entries ({wrong / self.of:.1%}) been wrong by more than {self.visible:.1e}, the "
             f"{self.sampled:,} drawn at random would have held none of them with a probability of {self.missed(wrong):.1%}."

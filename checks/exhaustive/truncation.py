@@ -17,20 +17,23 @@ FAR = 16
 # Of truncation, over the largest measured. Of 850,000 entries of 1,000 random networks, whose inputs and units were of scales spread
 # by up to e² to the power of a normal deviate, none had more than 1.8 times the largest that was measured
 MARGIN = 10.0
-LARGEST = 32  # first differences, and as many second ones
+LARGEST = 64  # of all entries, measured whatever their row and column
 
 
 def representatives(entries: Entries, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Numbers of the entries to measure. ``first``, ``second`` (E, 1 or B): C₊ - C₋ and C₊ + C₋ - 2 C; what is not finite comes first.
+    """Numbers of the entries to measure. ``first``, ``second`` (E, 1 or B): C₊ - C₋ and C₊ + C₋ - 2 C.
 
-    First differences as well: at a symmetric point, as of a unit whose weights are all zero, there may be no second derivative where
-    there is a third.
+    By both, each in units of its largest: at a symmetric point, as of a unit whose weights are all zero, there may be no second
+    derivative where there is a third. What is not finite comes first.
     """
-    chosen = []
-    for differences in (first, second):
-        order = np.argsort(-np.where(np.isfinite(differences), np.abs(differences), np.inf).max(axis=1), kind="stable")
-        chosen += [order[:LARGEST], *(order[np.unique(of[order], return_index=True)[1]] for of in (entries.index, entries.column))]
-    return np.unique(np.concatenate(chosen))
+    order = np.argsort(-(_in_units_of_the_largest(first) + _in_units_of_the_largest(second)), kind="stable")
+    in_each = [order[np.unique(of[order], return_index=True)[1]] for of in (entries.index, entries.column)]
+    return np.unique(np.concatenate([order[:LARGEST], *in_each]))
+
+
+def _in_units_of_the_largest(differences: np.ndarray) -> np.ndarray:
+    sizes = np.where(np.isfinite(differences), np.abs(differences), np.inf).max(axis=1)
+    return sizes / (sizes[np.isfinite(sizes)].max(initial=0) or 1)
 
 
 def at_one_step(near: np.ndarray, far: np.ndarray) -> np.ndarray:
