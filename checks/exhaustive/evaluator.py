@@ -46,7 +46,8 @@ class Evaluator:
     def chunk(self, entries: Entries, evaluations: int) -> int:
         """How many entries, each with so many copies, one device takes at a time. The same for any number of devices."""
         on_cpu = self.mesh.devices.flat[0].platform == "cpu"
-        limit = min(self.memory, CACHE) if on_cpu else self.memory
+        in_numpy = self._is_for_host(entries.place, evaluations * len(entries))
+        limit = min(self.memory, host.UNIT if in_numpy else CACHE) if on_cpu else self.memory
         most = max(1, int(limit // (evaluations * self.bytes_per_copy(entries.place))))
         chunks = -(-len(entries) // most)
         if on_cpu and chunks > 1:
@@ -69,7 +70,7 @@ class Evaluator:
         """What runs so many copies at this place: NumPy where compiling would take longer, whatever the number of devices."""
         is_for_host = self._is_for_host(entries.place, copies)
         # As many units on cores at a time as fit the memory together
-        most = max(1, int(self.memory // CACHE))
+        most = max(1, int(self.memory // host.UNIT))
         return host.Engine(host.HostNetwork(self.given, self.run, entries.place, self.dtype), most) if is_for_host else self
 
     def _is_for_host(self, place: Place, copies: int) -> bool:

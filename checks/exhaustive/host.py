@@ -28,7 +28,8 @@ COPIES = 256  # in a block, at most: of fewer, NumPy's loops are short
 LARGEST_PRODUCT = 1e6
 LINE = 64  # bytes that a processor fetches, or computes with, at a time
 EVERY = slice(None)
-CACHE = 4 * 2**20  # bytes of pre-activations at a time
+CACHE = 8 * 2**20  # bytes of pre-activations at a time
+UNIT = 48 * 2**20  # bytes of all that a core does at a time: of less, two cores would wait for Python's lock more often
 
 
 def cores() -> int:
