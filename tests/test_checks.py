@@ -137,7 +137,7 @@ def test_every_verdict_is_reached_and_has_its_exit_code():
         checks.compare(smooth, 2 * WEIGHTS, np.inf * WEIGHTS, [1e-9]),
     ]
     verdicts = [comparison.verdict for (comparison,) in judge]
-    A, D, I = Verdict.AGREES, Verdict.DISAGREES, Verdict.INCONCLUSIVE  # noqa: E741
+    A, D, I = Verdict.AGREES, Verdict.DISAGREES, Verdict.INCONCLUSIVE  # noqa: E741  the row below is read at a glance
     assert verdicts == [A, D, D, I, I]
     assert {verdict: verdict.exit_code for verdict in Verdict} == {A: 0, D: 1, I: 1}
     assert [Verdict.of_all(several) for several in ([A, A], [A, I], [I, D, A], [])] == [A, I, D, A]

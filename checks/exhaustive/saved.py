@@ -54,7 +54,7 @@ class Saved:
         arrays = {f"unit {number}": self.results[number] for number in sorted(self.results)}
         try:
             with open(unfinished, "wb") as file:
-                np.savez(file, about=np.array(self.about), **arrays)  # type: ignore[arg-type]
+                np.savez(file, about=np.array(self.about), **arrays)  # type: ignore[arg-type]  # NumPy declares allow_pickle beside them
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, self.path)

@@ -206,8 +206,7 @@ def _with_inputs(case: OracleCase, inputs: np.ndarray) -> OracleCase:
 
 
 def _swap_states(states: Any) -> Any:
-    is_state = lambda leaf: isinstance(leaf, lstm.State)  # noqa: E731
-    return jax.tree.map(lambda state: lstm.State(h=state.c, c=state.h), states, is_leaf=is_state)
+    return jax.tree.map(lambda state: lstm.State(h=state.c, c=state.h), states, is_leaf=lambda leaf: isinstance(leaf, lstm.State))
 
 
 def _of_results(candidate: Candidate) -> Iterator[Change]:

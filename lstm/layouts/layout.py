@@ -186,7 +186,7 @@ def _stacked(name: str, piece: Piece, arrays: list[np.ndarray], counts: dict[str
 
 def _as_numpy(layer: Layer) -> Layer:
     arrays: dict[str, Any] = {field: getattr(layer, field) for field in FIELDS if getattr(layer, field) is not None}
-    return dataclasses.replace(layer, **{field: np.asarray(array) for field, array in arrays.items()})  # type: ignore[arg-type]
+    return dataclasses.replace(layer, **{field: np.asarray(array) for field, array in arrays.items()})  # type: ignore[arg-type]  # names come from FIELDS
 
 
 def _shifted(layer: Layer, offset: float) -> Layer:
