@@ -111,7 +111,7 @@ def _row(row: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = options.OneLineParser(prog="benchmarks accuracy", description=__doc__ or "")
-    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="both")
+    options.add_dtype(parser)
     parser.add_argument("--size", type=options.size, default=SIZE, metavar="T,B,D,H")
     parser.add_argument("--problems", type=options.positive, default=3, help="of each kind (default %(default)s)")
     parser.add_argument("--entries", type=options.positive, default=100, help="of each problem (default %(default)s)")

@@ -74,8 +74,8 @@ def common_parser(name: str, description: str) -> OneLineParser:
     return parser
 
 
-def add_dtype(parser: OneLineParser) -> None:
-    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="both")
+def add_dtype(parser: OneLineParser, default: str = "both") -> None:
+    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default=default)
 
 
 def publish(report: dict[str, Any], table: str, path: str | None) -> None:

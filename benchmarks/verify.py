@@ -115,7 +115,7 @@ def table(full: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     parser = options.OneLineParser(prog="benchmarks verify", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--dtype", choices=("float32", "float64", "both"), default="float64")
+    options.add_dtype(parser, default="float64")
     parser.add_argument("--sizes", type=options.size, nargs="+", default=(ORDINARY, TEN_MILLION), metavar="T,B,D,H")
     parser.add_argument("--json", type=options.json_path, metavar="PATH", help="also write every figure as JSON; - for stdout")
     given = parser.parse_args(arguments)
