@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpy.polynomial
 
 from checks.arguments import described
 from checks.problem import Cost, only_cost

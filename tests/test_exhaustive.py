@@ -181,7 +181,7 @@ def test_stays_within_the_memory_it_is_given():
     with problem.scope():
         run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, memory, jax.local_devices()[:1])
         (entries,) = all_entries(problem)
-        each = run.chunk(entries, PAIR)
+        each = run.chunk(entries, PAIR, run)
         count = PAIR * each
         numbers = jax.ShapeDtypeStruct((count,), "int32")
         copies = sweep.Copies(jax.ShapeDtypeStruct((count, 1), float), numbers, numbers)

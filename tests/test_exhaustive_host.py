@@ -13,7 +13,7 @@ from network_cases import Case, draw
 import checks
 import lstm
 from checks.estimate import flatten
-from checks.exhaustive import evaluator, host, network
+from checks.exhaustive import blocks, evaluator, host, network
 from checks.exhaustive.entries import Unit, all_entries
 from checks.exhaustive.sweep import Place
 from checks.network_problem import from_upstream
@@ -93,8 +93,8 @@ def no_bias(self, *arguments):
     self.z_x = self.z_x - self.z_x.mean(axis=(0, 1))
 
 
-right = host.HostNetwork.__init__
-sources, first, activate, add = (getattr(host._Blocks, name) for name in ("_sources", "_first", "_activate", "_add"))
+right = blocks.HostNetwork.__init__
+sources, first, activate, add = (getattr(blocks.Blocks, name) for name in ("_sources", "_first", "_activate", "_add"))
 
 
 def unmoved_at_first(self, t):
@@ -105,11 +105,11 @@ def unmoved_at_first(self, t):
 
 
 FAULTS = {
-    "another source": (host._Blocks, "_sources", lambda self, t, h: sources(self, max(t - 1, 0), h)),
-    "moved from the second timestep on": (host._Blocks, "_first", unmoved_at_first),
-    "a cell that forgets": (host._Blocks, "_activate", lambda self, number: (self.c[number].fill(0), activate(self, number))[1]),
-    "another timestep's target": (host._Blocks, "_add", lambda self, h, t: add(self, h, 0)),
-    "no bias": (host.HostNetwork, "__init__", no_bias),
+    "another source": (blocks.Blocks, "_sources", lambda self, t, h: sources(self, max(t - 1, 0), h)),
+    "moved from the second timestep on": (blocks.Blocks, "_first", unmoved_at_first),
+    "a cell that forgets": (blocks.Blocks, "_activate", lambda self, number: (self.c[number].fill(0), activate(self, number))[1]),
+    "another timestep's target": (blocks.Blocks, "_add", lambda self, h, t: add(self, h, 0)),
+    "no bias": (blocks.HostNetwork, "__init__", no_bias),
 }
 
 
@@ -125,8 +125,11 @@ def test_a_fault_in_it_is_seen(fault, rng, monkeypatch):
 def test_the_number_of_cores_changes_no_bit(cores, rng, monkeypatch):
     """Nor does the order in which threads end. In many units, so that there is something to share out."""
     problem = PROBLEMS["one layer"](rng)
-    monkeypatch.setattr(evaluator, "CACHE", 30_000)
+    monkeypatch.setattr(host, "UNIT", 30_000)
+    units, start = [], host.Engine.start
+    monkeypatch.setattr(host.Engine, "start", lambda self, entries, given: units.extend(given) or start(self, entries, given))
     usual = checks.exhaustive(problem)
+    assert len(units) > 10
     monkeypatch.setattr(host, "cores", lambda: cores)
     other = checks.exhaustive(problem)
     np.testing.assert_array_equal(flatten(usual.value), flatten(other.value))

@@ -11,6 +11,7 @@ import checks
 import lstm
 from checks.estimate import flatten
 from checks.exhaustive import evaluator, network, truncation, work
+from checks.exhaustive.differences import _Ledger
 from checks.exhaustive.entries import all_entries
 from checks.network_problem import from_upstream
 from checks.perturbation import default_step, extrapolate
@@ -21,13 +22,13 @@ T, B, D, H = 6, 3, 5, 12
 @pytest.fixture(autouse=True)
 def passes(monkeypatch):
     """Over each place, as they are made: 1 or 2 steps."""
-    made, run = [], work.Work.run
+    made, pairs = [], _Ledger.pairs
 
-    def counted(self, numbers, steps):
+    def counted(self, place, steps):
         made.append(steps)
-        return run(self, numbers, steps)
+        return pairs(self, place, steps)
 
-    monkeypatch.setattr(work.Work, "run", counted)
+    monkeypatch.setattr(_Ledger, "pairs", counted)
     return made
 
 
@@ -96,8 +97,8 @@ def test_the_margin_is_more_than_random_networks_need():
             run = evaluator.Evaluator(given, network.only_inputs(given), problem.dtype, 10**7, jax.devices()[:1])
             each = work.Work(problem, run, entries, default_step(problem.dtype))
             near, far = (
-                work.Pairs(each.moves(steps).width, np.concatenate([costs for _, costs in each.run(range(each.units), steps)]))
-                for steps in (1, truncation.FAR)
+                work.Pairs(moves.width, np.concatenate([costs for _, costs in each.run(range(each.units), moves.amounts)]))
+                for moves in map(each.moves, (1, truncation.FAR))
             )
             chosen = truncation.representatives(entries, near.costs[:, 0] - near.costs[:, 1], each._second(near))
         removed = each.scale * truncation.at_one_step(near.slope(), far.slope())

@@ -75,11 +75,12 @@ class _Ledger:
         begin = self.begins[work] + (steps - 1) * work.units
         if steps > 1 and work not in self.twice:
             self.total += PAIR * len(work.entries)
+        moves = work.moves(steps)
         missing = [n for n in range(work.units) if not self.saved.has(begin + n)]
         self.finished += PAIR * len(work.entries) - sum(PAIR * work.length(n) for n in missing)
-        for n, costs in work.run(missing, steps):
+        for n, costs in work.run(missing, moves.amounts):
             self.saved.put(begin + n, costs)
             self.finished += PAIR * work.length(n)
             if n < work.units - 1:  # else all may be done, or a second pass come
                 self.tell()
-        return Pairs(work.moves(steps).width, np.concatenate([self.saved.get(begin + n) for n in range(work.units)]))
+        return Pairs(moves.width, np.concatenate([self.saved.get(begin + n) for n in range(work.units)]))

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from checks.exhaustive import host
+from checks.exhaustive.blocks import HostNetwork
 from checks.exhaustive.entries import Entries, Unit
 from checks.exhaustive.network import NetworkCost, Unperturbed
 from checks.exhaustive.sweep import Copies, Place, costs, is_one_way
@@ -43,14 +44,21 @@ class Evaluator:
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         return jax.tree.map(lambda leaf: self._placed(np.asarray(leaf), everywhere), (self.given, self.run))
 
-    def chunk(self, entries: Entries, evaluations: int) -> int:
-        """How many entries, each with so many copies, one device takes at a time. The same for any number of devices."""
-        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
-        in_numpy = self._is_for_host(entries.place, evaluations * len(entries))
-        limit = min(self.memory, host.UNIT if in_numpy else CACHE) if on_cpu else self.memory
+    @property
+    def on_cpu(self) -> bool:
+        return self.mesh.devices.flat[0].platform == "cpu"
+
+    @property
+    def unit(self) -> int:
+        """Bytes of all that a device does at a time, if memory allows."""
+        return CACHE if self.on_cpu else self.memory
+
+    def chunk(self, entries: Entries, evaluations: int, engine: Evaluator | host.Engine) -> int:
+        """How many entries, each with so many copies, a device or core takes at a time. The same for any number of them."""
+        limit = min(self.memory, engine.unit)
         most = max(1, int(limit // (evaluations * self.bytes_per_copy(entries.place))))
         chunks = -(-len(entries) // most)
-        if on_cpu and chunks > 1:
+        if self.on_cpu and chunks > 1:
             chunks = -(-chunks // TOGETHER) * TOGETHER
         return -(-len(entries) // chunks)
 
@@ -71,10 +79,10 @@ class Evaluator:
         is_for_host = self._is_for_host(entries.place, copies)
         # As many units on cores at a time as fit the memory together
         most = max(1, int(self.memory // host.UNIT))
-        return host.Engine(host.HostNetwork(self.given, self.run, entries.place, self.dtype), most) if is_for_host else self
+        return host.Engine(HostNetwork(self.given, self.run, entries.place, self.dtype), most) if is_for_host else self
 
     def _is_for_host(self, place: Place, copies: int) -> bool:
-        if self.mesh.devices.flat[0].platform != "cpu" or not host.is_plain(self.given, place, self.dtype):
+        if not self.on_cpu or not host.is_plain(self.given, place, self.dtype):
             return False
         timesteps, batch = self.shape
         above = self._above(place)

@@ -18,6 +18,7 @@ from checks.problem import Cost
 PAIR = 2  # copies of an entry: moved up, and down
 NOISE_ENTRIES, NOISE_POINTS = 4, 16
 WORTHWHILE = 256  # copies: fewer are not shared out between cores
+EVERY = slice(None)
 IN_FLIGHT = 2  # calls begun before the first is waited for
 
 
@@ -51,11 +52,12 @@ class Work:
 
     def __init__(self, problem: Cost, evaluator: Evaluator, entries: Entries, step: float):
         self.entries, self.step = entries, step
-        self.each = evaluator.chunk(entries, PAIR)
-        self.units = -(-len(entries) // self.each)
         self.engine = evaluator.engine(entries, max(PAIR * len(entries), NOISE_ENTRIES * NOISE_POINTS))
+        self.each = evaluator.chunk(entries, PAIR, self.engine)
+        self.units = -(-len(entries) // self.each)
         self.w = problem.flat[entries.flat]  # (E, 1 or B)
         self.scale = np.maximum(1, np.abs(self.w))
+        self.move = step * self.scale
         # Of one copy each entry; a readout runs no cell
         self._timesteps = 0 * entries.first if entries.place.kind == "readout" else evaluator.shape[0] - entries.first
         self.cell_steps = 0
@@ -64,15 +66,15 @@ class Work:
         """How many entries a unit has that no other has."""
         return min(self.each, len(self.entries) - number * self.each)
 
-    def moves(self, steps: int) -> Moves:
+    def moves(self, steps: int, chosen: np.ndarray | slice = EVERY) -> Moves:
+        w = self.w[chosen]
         with np.errstate(over="ignore", invalid="ignore"):  # the status says so
-            move = (steps * self.step * self.scale).astype(self.w.dtype)
-            up, down = self.w + move, self.w - move
-            return Moves(np.stack([up - self.w, down - self.w], axis=1), up - down)
+            move = (steps * self.step * self.scale[chosen]).astype(w.dtype)
+            up, down = w + move, w - move
+            return Moves(np.stack([up - w, down - w], axis=1), up - down)
 
-    def run(self, numbers: Sequence[int], steps: int) -> Iterable[tuple[int, np.ndarray]]:
-        """Those units of a pass over all entries -> for each (entries, 2, 1 or B): C₊ and C₋."""
-        amounts = self.moves(steps).amounts
+    def run(self, numbers: Sequence[int], amounts: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
+        """Those units of a pass over all entries, moved by ``amounts`` (E, 2, 1 or B) -> for each (entries, 2, 1 or B): C₊ and C₋."""
         self.cell_steps += PAIR * int(self._timesteps.sum())
 
         def unit(number: int) -> Unit:
@@ -91,11 +93,11 @@ class Work:
         chosen = truncation.representatives(self.entries, near.costs[:, 0] - near.costs[:, 1], self._second(near))
         if len(chosen) > len(self.entries) / 2:  # a second step for all takes hardly longer
             return None
-        moves, moved = self.moves(truncation.FAR), self.step * self.scale
-        far = Pairs(moves.width[chosen], self._extra(np.repeat(chosen, PAIR), moves.amounts[chosen]).reshape(len(chosen), PAIR, -1))
-        removed = truncation.bound(near.slope()[chosen], far.slope(), moved[chosen])
+        moves = self.moves(truncation.FAR, chosen)
+        far = Pairs(moves.width, self._extra(np.repeat(chosen, PAIR), moves.amounts).reshape(len(chosen), PAIR, -1))
+        removed = truncation.bound(near.slope()[chosen], far.slope(), self.move[chosen])
         rounding = DEVIATIONS * self._at_rest.noise / np.sqrt(2)
-        return (removed + rounding) / moved if removed <= rounding else None
+        return (removed + rounding) / self.move if removed <= rounding else None
 
     def extrapolated(self, near: Pairs, double: Pairs) -> tuple[np.ndarray, np.ndarray]:
         """Value and error, (E, 1 or B), from one step and two.
@@ -103,9 +105,9 @@ class Work:
         The series of an entry that is far from converging over two steps is not seen in slopes that happen to be near one another. But
         second differences over two steps are then not four times those over one, and an error as large is claimed for C₊ - C₋.
         """
-        value, error = extrapolate(near.slope(), double.slope(), self._at_rest.noise / (np.sqrt(2) * self.step * self.scale))
+        value, error = extrapolate(near.slope(), double.slope(), self._at_rest.noise / (np.sqrt(2) * self.move))
         if self._is_comparable:
-            error = error + np.abs(self._second(double) - 4 * self._second(near)) / (2 * self.step * self.scale)
+            error = error + np.abs(self._second(double) - 4 * self._second(near)) / (2 * self.move)
         return value, error
 
     @property
